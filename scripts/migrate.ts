@@ -1,0 +1,21 @@
+// db:up | db:down [n] | db:status, on the database of DATABASE_URL
+import { migrateDown, migrateUp, migrationStatus } from '../src/ledger/migrate.ts'
+import { DEFAULT_DATABASE_URL } from '../src/ledger/open.ts'
+
+const USAGE = 'usage: migrate.ts up | down [n] | status'
+
+const url = process.env['DATABASE_URL'] || DEFAULT_DATABASE_URL
+const [command, count = '1'] = process.argv.slice(2)
+
+if (command === 'up') console.log('applied:', listed(migrateUp(url)))
+else if (command === 'down' && /^[1-9]\d*$/.test(count))
+  console.log('rolled back:', listed(migrateDown(url, Number(count))))
+else if (command === 'status') console.table(migrationStatus(url))
+else {
+  console.error(USAGE)
+  process.exitCode = 2
+}
+
+function listed(names: string[]): string {
+  return names.join(', ') || 'nothing'
+}

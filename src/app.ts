@@ -1,0 +1,158 @@
+import { randomUUID } from 'node:crypto'
+import express, { type Express, type Request, type Response } from 'express'
+import { HttpError, unavailable } from './core/errors.ts'
+import type { Gate } from './core/ports.ts'
+import type { Authenticate } from './http/auth.ts'
+import { serveFile } from './http/download.ts'
+import { sendNativeError, sendTusError } from './http/errors.ts'
+import type { Exchange, Guard, Handler, OpenBody } from './http/exchange.ts'
+import * as may from './http/guards.ts'
+import * as native from './http/native.ts'
+import * as operate from './http/operations.ts'
+import { createTus, type TusOptions } from './http/tus.ts'
+import type { RequestLine } from './observe/log.ts'
+import type { Uploads } from './uploads/use-cases.ts'
+
+export interface App {
+  uploads: Uploads
+  gate: Gate
+  authenticate: Authenticate
+  openBody: OpenBody
+  tus: TusOptions
+  operations: operate.Operations
+  metricsToken: string | null
+  /** told of every request when it is over */
+  onRequest: (line: RequestLine) => void
+}
+
+export type Method = 'OPTIONS' | 'HEAD' | 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+export type Route = readonly [method: Method, path: string, who: Guard, admission: Guard, does: Handler]
+
+/** The front door: every route, who may come, what admits its body, and what it does. */
+export function routes({ uploads, gate, authenticate, openBody, tus, operations, metricsToken }: App): Route[] {
+  const { nobody, none } = may
+  const anyUser = may.anyUser(authenticate)
+  const anyReader = may.anyReader(authenticate)
+  const owner = may.owner(authenticate, uploads)
+  const json = may.json()
+  const body = may.body(gate)
+  const maybeBody = may.maybeBody(gate)
+  const scraper = operate.scraper(metricsToken)
+  const speakTus = createTus(uploads, openBody, tus)
+  const download = downloadOf(uploads)
+
+  // prettier-ignore
+  return [
+    ['POST',    '/v1/uploads/init',              anyUser,   json,      native.init(uploads)],
+    ['GET',     '/v1/uploads',                   anyReader, none,      native.listUploads(uploads)],
+    ['GET',     '/v1/uploads/:id',               owner,     none,      native.showUpload(uploads)],
+    ['DELETE',  '/v1/uploads/:id',               owner,     none,      native.removeUpload(uploads)],
+    ['PUT',     '/v1/uploads/:id/chunks/:index', owner,     body,      native.putChunk(uploads, openBody)],
+    ['DELETE',  '/v1/uploads/:id/chunks/:index', owner,     none,      native.freeChunk(uploads)],
+    ['GET',     '/v1/uploads/:id/missing-chunks', owner,    none,      native.missingChunks(uploads)],
+    ['POST',    '/v1/uploads/:id/complete',      owner,     none,      native.complete(uploads)],
+    ['HEAD',    '/v1/uploads/:id/download',      owner,     none,      download],
+    ['GET',     '/v1/uploads/:id/download',      owner,     none,      download],
+
+    ['OPTIONS', '/files{/:id}',                  nobody,    none,      speakTus],
+    ['POST',    '/files',                        anyUser,   maybeBody, speakTus],
+    ['HEAD',    '/files/:id',                    owner,     none,      speakTus],
+    ['PATCH',   '/files/:id',                    owner,     body,      speakTus],
+    ['DELETE',  '/files/:id',                    owner,     none,      speakTus],
+    ['GET',     '/files/:id',                    owner,     none,      download],
+
+    ['GET',     '/health',                       nobody,    none,      operate.health()],
+    ['GET',     '/ready',                        nobody,    none,      operate.ready(operations)],
+    ['GET',     '/version',                      nobody,    none,      operate.version(operations)],
+    ['GET',     '/metrics',                      scraper,   none,      operate.metrics(operations)],
+  ]
+}
+
+const downloadOf =
+  (uploads: Uploads): Handler =>
+  async ({ req, res, uploadId }) =>
+    serveFile(req, res, await uploads.get(uploadId), uploads)
+
+/** What answers while the process drains. */
+const ALWAYS_OPEN = new Set(['/health', '/ready', '/version', '/metrics'])
+
+export function createApp(app: App): Express {
+  const server = express()
+  server.disable('x-powered-by')
+  server.disable('etag')
+  server.set('query parser', 'simple')
+  const serve = (path: string, work: (exchange: Exchange) => Promise<void>) => {
+    const sendError = path.startsWith('/files') ? sendTusError : sendNativeError
+    return async (req: Request, res: Response): Promise<void> => {
+      const exchange = openExchange(req, res, path, app.onRequest)
+      try {
+        if (app.operations.draining() && !ALWAYS_OPEN.has(path)) throw unavailable('The server is shutting down.')
+        await work(exchange)
+      } catch (error) {
+        sendError(exchange, error)
+      } finally {
+        exchange.admission?.release()
+      }
+    }
+  }
+
+  for (const [method, path, who, admission, does] of routes(app)) {
+    const handle = serve(path, async (exchange) => {
+      await who(exchange)
+      await admission(exchange)
+      await does(exchange)
+    })
+    server[method.toLowerCase() as Lowercase<Method>](path, handle)
+  }
+  const nothing = async () => {
+    throw new HttpError('not_found')
+  }
+  server.use('/files', serve('/files/*', nothing))
+  server.use(serve('*', nothing))
+  server.use(onBadUrl)
+  return server
+}
+
+/** Express itself fails only where a URL can't be decoded. */
+const onBadUrl = (_error: unknown, _req: Request, res: Response, _next: unknown): void => {
+  res.status(404).json({
+    detail: 'There is nothing here.',
+    error_code: 'not_found',
+    request_id: randomUUID(),
+    upload_id: null,
+    trace_id: null,
+  })
+}
+
+const SANE_ID = /^[\w.:-]{1,128}$/
+
+function openExchange(req: Request, res: Response, route: string, onRequest: App['onRequest']): Exchange {
+  const started = performance.now()
+  const given = req.get('x-request-id')
+  const requestId = given !== undefined && SANE_ID.test(given) ? given : randomUUID()
+  res.setHeader('X-Request-ID', requestId)
+  const exchange: Exchange = {
+    req,
+    res,
+    requestId,
+    route,
+    userId: '',
+    uploadId: '',
+    admission: null,
+    failure: undefined,
+  }
+  res.once('close', () => {
+    const { userId, uploadId, failure } = exchange
+    onRequest({
+      requestId,
+      method: req.method,
+      route,
+      status: res.writableFinished ? res.statusCode : 499,
+      ms: performance.now() - started,
+      userId,
+      uploadId,
+      failure,
+    })
+  })
+  return exchange
+}

@@ -1,0 +1,139 @@
+import { z } from 'zod'
+
+/** What the process was told by its environment: parsed once, typed, frozen. */
+export interface Config {
+  readonly host: string
+  readonly port: number
+  readonly databaseUrl: string
+  readonly storageRoot: string
+  /** API key → user */
+  readonly apiKeys: ReadonlyMap<string, string>
+  /** true when the keys are the well-known development ones */
+  readonly developmentKeys: boolean
+  readonly chunkSizeBytes: number
+  readonly maxUploadBytes: number
+  readonly maxInflightChunksPerUpload: number
+  readonly maxGlobalInflightChunks: number
+  readonly taskQueueMaxsize: number
+  readonly workerCount: number
+  readonly uploadTtlMs: number
+  readonly bodyIdleTimeoutMs: number
+  readonly shutdownGraceMs: number
+  readonly corsAllowedOrigins: readonly string[]
+  readonly publicBaseUrl: string | null
+  readonly metricsToken: string | null
+  readonly logLevel: string
+}
+
+/** Every variable that does not parse, a line each. */
+export class ConfigError extends Error {}
+
+const integer = (least: number, most = Number.MAX_SAFE_INTEGER) =>
+  z
+    .string()
+    .regex(/^\d+$/)
+    .transform(Number)
+    .refine((value) => value >= least && value <= most)
+
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((item) => item.trim())
+    .filter(Boolean),
+)
+
+/** `key:user,key2:user2`; a user may hold several keys. */
+const keyMappings = list
+  .transform((pairs) => pairs.map((pair) => pair.split(':').map((part) => part.trim())))
+  .refine((pairs) => pairs.length > 0 && pairs.every((pair) => pair.length === 2 && pair[0] && pair[1]))
+  .transform((pairs) => new Map(pairs.map(([key = '', user = '']) => [key, user])))
+  .refine((keys) => keys.size > 0)
+
+const isHttpUrl = (text: string): boolean => {
+  const url = URL.parse?.(text) ?? (URL.canParse(text) ? new URL(text) : null)
+  return url !== null && (url.protocol === 'http:' || url.protocol === 'https:')
+}
+
+/** One row a variable: how it parses, its default, and what it must be, in words for the operator. */
+const VARIABLES = {
+  HOST: [z.string(), '127.0.0.1', 'an address to listen on'],
+  PORT: [integer(0, 65_535), '8000', 'a port from 0 to 65535'],
+  DATABASE_URL: [
+    z.string().regex(/^(file|sqlite):./),
+    'file:./data/uploads.db',
+    'an SQLite file: file:./data/uploads.db',
+  ],
+  STORAGE_BACKEND: [z.literal('local'), 'local', 'local'],
+  STORAGE_ROOT: [z.string(), './data/files', 'a folder'],
+  API_KEY_MAPPINGS: [keyMappings, 'dev-key:dev-user', 'key:user pairs, separated by commas'],
+  CHUNK_SIZE_BYTES: [integer(1), '5242880', 'a number of bytes, at least 1'],
+  MAX_UPLOAD_BYTES: [integer(1), '50000000000', 'a number of bytes, at least 1'],
+  MAX_INFLIGHT_CHUNKS_PER_UPLOAD: [integer(1), '8', 'a whole number, at least 1'],
+  MAX_GLOBAL_INFLIGHT_CHUNKS: [integer(1), '128', 'a whole number, at least 1'],
+  TASK_QUEUE_MAXSIZE: [integer(1), '512', 'a whole number, at least 1'],
+  WORKER_COUNT: [integer(1), '16', 'a whole number, at least 1'],
+  UPLOAD_TTL_SECONDS: [integer(1, 3_153_600_000), '86400', 'a number of seconds, at least 1'],
+  BODY_IDLE_TIMEOUT_SECONDS: [integer(1, 86_400), '60', 'a number of seconds from 1 to 86400'],
+  SHUTDOWN_GRACE_SECONDS: [integer(0, 3_600), '30', 'a number of seconds from 0 to 3600'],
+  CORS_ALLOWED_ORIGINS: [
+    list.refine((origins) =>
+      origins.every((origin) => origin === '*' || (isHttpUrl(origin) && new URL(origin).origin === origin)),
+    ),
+    '',
+    'origins such as https://app.example.com, separated by commas, or *',
+  ],
+  PUBLIC_BASE_URL: [
+    z.string().refine((text) => text === '' || isHttpUrl(text)),
+    '',
+    'the http(s) URL that clients reach this server by',
+  ],
+  METRICS_TOKEN: [z.string(), '', 'a token'],
+  LOG_LEVEL: [
+    z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+    'info',
+    'fatal, error, warn, info, debug, trace or silent',
+  ],
+} as const satisfies Record<string, readonly [z.ZodType, string, string]>
+
+type Values = { [K in keyof typeof VARIABLES]: z.output<(typeof VARIABLES)[K][0]> }
+
+/**
+ * @param env such as process.env; an empty value counts as unset
+ * @throws {ConfigError} naming every variable that does not parse and what it must be
+ */
+export function parseConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const given = { ...env, UPLOAD_TTL_SECONDS: env['UPLOAD_TTL_SECONDS'] || env['STALE_UPLOAD_TTL_SECONDS'] }
+  const problems: string[] = []
+  const values: Record<string, unknown> = {}
+  for (const [name, [schema, fallback, words]] of Object.entries(VARIABLES)) {
+    const parsed = schema.safeParse(given[name as keyof typeof given] || fallback)
+    if (parsed.success) values[name] = parsed.data
+    else problems.push(`${name} must be ${words}`)
+  }
+  if (!env['API_KEY_MAPPINGS'] && env['NODE_ENV'] === 'production')
+    problems.push('API_KEY_MAPPINGS must be set when NODE_ENV is production')
+  if (problems.length > 0) throw new ConfigError(problems.join('\n'))
+
+  const v = values as Values
+  return Object.freeze({
+    host: v.HOST,
+    port: v.PORT,
+    databaseUrl: v.DATABASE_URL,
+    storageRoot: v.STORAGE_ROOT,
+    apiKeys: v.API_KEY_MAPPINGS,
+    developmentKeys: !env['API_KEY_MAPPINGS'],
+    chunkSizeBytes: v.CHUNK_SIZE_BYTES,
+    maxUploadBytes: v.MAX_UPLOAD_BYTES,
+    maxInflightChunksPerUpload: v.MAX_INFLIGHT_CHUNKS_PER_UPLOAD,
+    maxGlobalInflightChunks: v.MAX_GLOBAL_INFLIGHT_CHUNKS,
+    taskQueueMaxsize: v.TASK_QUEUE_MAXSIZE,
+    workerCount: v.WORKER_COUNT,
+    uploadTtlMs: v.UPLOAD_TTL_SECONDS * 1000,
+    bodyIdleTimeoutMs: v.BODY_IDLE_TIMEOUT_SECONDS * 1000,
+    shutdownGraceMs: v.SHUTDOWN_GRACE_SECONDS * 1000,
+    corsAllowedOrigins: v.CORS_ALLOWED_ORIGINS,
+    publicBaseUrl: v.PUBLIC_BASE_URL.replace(/\/+$/, '') || null,
+    metricsToken: v.METRICS_TOKEN || null,
+    logLevel: v.LOG_LEVEL,
+  })
+}

@@ -1,0 +1,107 @@
+import { HttpError } from './errors.ts'
+
+/**
+ * INITIATED (no byte yet) → IN_PROGRESS → FINALIZING → COMPLETED. FAILED and ABORTED are final.
+ * FINALIZING is ours alone: closed to writers, shown to clients as IN_PROGRESS.
+ */
+export const STATUSES = [
+  'INITIATED',
+  'IN_PROGRESS',
+  'FINALIZING',
+  'COMPLETED',
+  'FAILED',
+  'ABORTED',
+] as const
+export type Status = (typeof STATUSES)[number]
+
+/** Where an upload may go from each status. The ledger moves it only by compare-and-set along these. */
+export const TRANSITIONS: Readonly<Record<Status, readonly Status[]>> = {
+  INITIATED: ['IN_PROGRESS', 'FINALIZING', 'COMPLETED', 'ABORTED'],
+  IN_PROGRESS: ['FINALIZING', 'COMPLETED', 'ABORTED'],
+  FINALIZING: ['IN_PROGRESS', 'COMPLETED', 'FAILED'],
+  COMPLETED: [],
+  FAILED: [],
+  ABORTED: [],
+}
+
+/** The statuses from which `to` can be reached. */
+export const sourcesOf = (to: Status): Status[] =>
+  STATUSES.filter((from) => TRANSITIONS[from].includes(to))
+
+/** The statuses in which bytes may still come. */
+export const isOpen = (status: Status): boolean => status === 'INITIATED' || status === 'IN_PROGRESS'
+
+export const publicStatus = (status: Status): Status => (status === 'FINALIZING' ? 'IN_PROGRESS' : status)
+
+export type Dialect = 'tus' | 'native'
+
+/** What an upload is, and which of its bytes count. Sizes, lengths and offsets are bytes. */
+export interface Upload {
+  readonly id: string
+  readonly ownerId: string
+  /** Who created it: by tus it completes with its last cell, by `init` it waits for `complete`. */
+  readonly dialect: Dialect
+  readonly fileName: string
+  /** null while the length is deferred */
+  readonly size: number | null
+  readonly chunkSize: number
+  readonly status: Status
+  readonly contentType: string | null
+  readonly metadata: Readonly<Record<string, unknown>>
+  /** of the whole file, hex, as the client announced it */
+  readonly checksumSha256: string | null
+  /** the committed prefix: the run of whole cells from 0 and the committed bytes of the next cell */
+  readonly offset: number
+  /** the end of the last PATCH where later cells were there already: the client may go on from it */
+  readonly appendOffset: number | null
+  /** cells that are whole */
+  readonly storedCells: number
+  readonly createdAt: Date
+  readonly updatedAt: Date
+  readonly expiresAt: Date
+}
+
+export type NewUpload = Pick<
+  Upload,
+  | 'id'
+  | 'ownerId'
+  | 'dialect'
+  | 'fileName'
+  | 'size'
+  | 'chunkSize'
+  | 'contentType'
+  | 'metadata'
+  | 'checksumSha256'
+  | 'createdAt'
+  | 'expiresAt'
+>
+
+/** A cell of which bytes are committed, from its start: all of them once it is whole. */
+export interface Cell {
+  readonly index: number
+  readonly bytes: number
+  readonly whole: boolean
+}
+
+/**
+ * Whether bytes may still come.
+ * @throws {HttpError} gone 410 for an expired upload, conflict 409 for a finished one
+ */
+export function assertOpen(upload: Upload, now: Date): void {
+  assertNotExpired(upload, now)
+  if (isOpen(upload.status)) return
+  throw new HttpError('conflict', {
+    detail: `The upload is ${publicStatus(upload.status)}${upload.status === 'FINALIZING' ? ' and being completed' : ''}: it takes no more bytes.`,
+  })
+}
+
+/** @throws {HttpError} gone 410: unfinished uploads expire, finished ones don't */
+export function assertNotExpired(upload: Upload, now: Date): void {
+  if (upload.status === 'ABORTED' || (isOpen(upload.status) && upload.expiresAt <= now))
+    throw new HttpError('gone')
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+
+/** Ids are lower-case UUIDs; anything else is no upload, before it reaches a path, a key or a query. */
+export const isUploadId = (id: string): boolean => UUID.test(id)

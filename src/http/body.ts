@@ -1,0 +1,126 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { HttpError } from '../core/errors.ts'
+import type { Body } from '../core/ports.ts'
+
+export interface BodyOptions {
+  /** a body that sends nothing for so long while we are reading is ended */
+  idleTimeoutMs: number
+}
+
+/** Silence that long makes a writer give way to the next one. */
+const IDLE_MS = 3_000
+/** What gathers while a write is under way; past that the client is held back. */
+const HIGH_WATER_BYTES = 1024 * 1024
+
+/**
+ * The body of a request, pulled. Not a byte is read, and no `100 Continue` sent, before the first
+ * `take`; while nobody takes, TCP holds the client back.
+ */
+export function openBody(req: IncomingMessage, res: ServerResponse, options: BodyOptions): Body {
+  let gathered: Buffer[] = []
+  let gatheredBytes = 0
+  let started = false
+  let ended = false
+  let cause: Error | null = null
+  let waiting: { since: number; wake: () => void } | null = null
+
+  const wake = () => {
+    const waiter = waiting
+    waiting = null
+    waiter?.wake()
+  }
+  const finish = (why: Error | null) => {
+    if (ended) return
+    ended = true
+    cause = why
+    req.off('data', onData)
+    req.off('end', onEnd)
+    req.off('close', onClose)
+    wake()
+  }
+  const onData = (bytes: Buffer) => {
+    gathered.push(bytes)
+    gatheredBytes += bytes.length
+    if (gatheredBytes >= HIGH_WATER_BYTES) req.pause()
+    if (waiting) wake()
+  }
+  const onEnd = () => finish(null)
+  const onClose = () => finish(broken())
+  // Not taken off again: a late error without a listener would end the process.
+  const onError = (error: Error) => finish(broken(error))
+
+  const start = () => {
+    started = true
+    if (req.destroyed) return finish(req.complete ? null : broken())
+    if (req.headers.expect && !res.headersSent) res.writeContinue()
+    req.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onError)
+  }
+
+  const nextBytes = () =>
+    new Promise<void>((resolve) => {
+      const timer = setTimeout(() => finish(timedOut()), options.idleTimeoutMs)
+      waiting = {
+        since: Date.now(),
+        wake: () => {
+          clearTimeout(timer)
+          resolve()
+        },
+      }
+    })
+
+  const cut = (maxBytes: number): Buffer[] => {
+    if (gatheredBytes <= maxBytes) {
+      const all = gathered
+      gathered = []
+      gatheredBytes = 0
+      return all
+    }
+    const taken: Buffer[] = []
+    let room = maxBytes
+    while (room > 0) {
+      const first = gathered[0] as Buffer
+      if (first.length > room) gathered[0] = first.subarray(room)
+      else gathered.shift()
+      const piece = first.length > room ? first.subarray(0, room) : first
+      taken.push(piece)
+      room -= piece.length
+    }
+    gatheredBytes -= maxBytes
+    return taken
+  }
+
+  return {
+    length: announcedLength(req),
+    get cause() {
+      return cause
+    },
+    async take(maxBytes) {
+      if (!started) start()
+      if (gatheredBytes === 0 && !ended) {
+        if (req.isPaused()) req.resume()
+        await nextBytes()
+      }
+      if (gatheredBytes === 0) return null
+      const bytes = cut(maxBytes)
+      if (!ended && gatheredBytes < HIGH_WATER_BYTES && req.isPaused()) req.resume()
+      return bytes
+    },
+    idle: () => ended || (waiting !== null && Date.now() - waiting.since >= IDLE_MS),
+    stop(why) {
+      gathered = []
+      gatheredBytes = 0
+      req.pause()
+      if (ended) cause ??= why
+      else finish(why)
+    },
+  }
+}
+
+/** Content-Length; null when the body is chunked, 0 when there is none (RFC 9112 section 6.3). */
+export function announcedLength(req: IncomingMessage): number | null {
+  if (req.headers['transfer-encoding'] !== undefined) return null
+  return Number(req.headers['content-length'] ?? 0)
+}
+
+const broken = (cause?: Error) => new HttpError('client_closed', { cause })
+const timedOut = () => new HttpError('client_closed', { detail: 'The body was silent for too long.' })

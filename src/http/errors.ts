@@ -1,0 +1,56 @@
+import { HttpError, toHttpError } from '../core/errors.ts'
+import { answerEarly } from './early.ts'
+import type { Exchange } from './exchange.ts'
+
+/** The codes that only tus knows, as the native API names them. */
+const NATIVE_CODES: Readonly<Record<string, string>> = {
+  offset_mismatch: 'conflict',
+  invalid_patch_type: 'unsupported_media_type',
+}
+
+/** Answers an error on the native API, as JSON. */
+export function sendNativeError(exchange: Exchange, thrown: unknown): void {
+  const { res, requestId, uploadId } = exchange
+  const error = prepare(exchange, thrown)
+  if (!error) return
+  res.status(error.status).json({
+    detail: error.message,
+    error_code: NATIVE_CODES[error.code] ?? error.code,
+    request_id: requestId,
+    upload_id: uploadId || null,
+    trace_id: null,
+  })
+}
+
+/** Answers an error on a tus route, as plain text. */
+export function sendTusError(exchange: Exchange, thrown: unknown): void {
+  const { req, res } = exchange
+  const error = prepare(exchange, thrown)
+  if (!error) return
+  res.setHeader('Tus-Resumable', '1.0.0')
+  if (error.status === 412) res.setHeader('Tus-Version', '1.0.0')
+  res.status(tusStatus(req.method, error.status)).type('text/plain').send(`${error.message}\n`)
+}
+
+/**
+ * The common tus clients retry a 503 and give up on a 429; and tus-js-client starts from zero on any
+ * failed HEAD but a 423, so a HEAD that may succeed later says that.
+ */
+export function tusStatus(method: string, status: number): number {
+  if (method === 'HEAD' && (status === 429 || status >= 500)) return 423
+  return status === 429 ? 503 : status
+}
+
+/** Notes the failure and sets its headers. @returns null when there is nobody left to answer */
+function prepare(exchange: Exchange, thrown: unknown): HttpError | null {
+  const { req, res } = exchange
+  exchange.failure = thrown
+  const error = toHttpError(thrown)
+  if (error.code === 'client_closed' || res.headersSent || res.destroyed) {
+    res.destroy()
+    return null
+  }
+  answerEarly(req, res)
+  for (const [name, value] of Object.entries(error.headers)) res.setHeader(name, value)
+  return error
+}

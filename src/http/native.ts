@@ -1,0 +1,154 @@
+import { z } from 'zod'
+import { HttpError } from '../core/errors.ts'
+import { cellCount } from '../core/geometry.ts'
+import { publicStatus, STATUSES, type Upload } from '../core/upload.ts'
+import type { Uploads } from '../uploads/use-cases.ts'
+import { parseContentDigest, parseHexDigest } from './digest-headers.ts'
+import { admissionOf, type Handler, type OpenBody } from './exchange.ts'
+
+const METADATA_BYTES = 4096
+const size = z.number().int().nonnegative()
+
+const initRequest = z.object({
+  file_name: z.string().min(1).max(1024),
+  file_size: size,
+  chunk_size: size.positive().nullish(),
+  file_checksum_sha256: z
+    .string()
+    .regex(/^[0-9a-fA-F]{64}$/, 'must be 64 hexadecimal digits')
+    .nullish(),
+  content_type: z.string().max(255).nullish(),
+  metadata: z
+    .record(z.string(), z.unknown())
+    .refine((value) => Buffer.byteLength(JSON.stringify(value)) <= METADATA_BYTES, 'must be 4 KiB at most')
+    .nullish(),
+})
+
+const listRequest = z.object({
+  status: z.enum(STATUSES).exclude(['FINALIZING']).optional(),
+  limit: z.coerce.number().int().min(1).max(1000).default(50),
+  cursor: z.string().max(512).optional(),
+})
+
+/** @throws {HttpError} unprocessable 422 that names the first field that is wrong */
+function parse<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
+  const parsed = schema.safeParse(value)
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]
+  throw new HttpError('unprocessable', {
+    detail: `${issue?.path.join('.') || 'body'}: ${issue?.message ?? 'is not valid'}`,
+  })
+}
+
+export const init =
+  (uploads: Uploads): Handler =>
+  async ({ req, res, userId, uploadId }) => {
+    const wanted = parse(initRequest, req.body)
+    const upload = await uploads.create({
+      id: uploadId,
+      ownerId: userId,
+      dialect: 'native',
+      fileName: wanted.file_name,
+      size: wanted.file_size,
+      chunkSize: wanted.chunk_size ?? null,
+      contentType: wanted.content_type ?? null,
+      metadata: wanted.metadata ?? {},
+      checksumSha256: wanted.file_checksum_sha256?.toLowerCase() ?? null,
+    })
+    res
+      .status(201)
+      .location(`/v1/uploads/${upload.id}`)
+      .set('X-Tus-Location', `/files/${upload.id}`)
+      .json({
+        upload_id: upload.id,
+        chunk_size: upload.chunkSize,
+        total_chunks: cellCount(upload),
+        status: publicStatus(upload.status),
+      })
+  }
+
+export const putChunk =
+  (uploads: Uploads, openBody: OpenBody): Handler =>
+  async (exchange) => {
+    const { req, res, uploadId: id } = exchange
+    const index = chunkIndex(req.params['index'])
+    const sha256 = [parseHexDigest(req.get('x-chunk-sha256')), parseContentDigest(req.get('content-digest'))]
+    await uploads.putChunk({
+      id,
+      index,
+      body: openBody(exchange),
+      turn: admissionOf(exchange),
+      sha256: sha256.filter((digest) => digest !== null),
+    })
+    res.status(202).json({ upload_id: id, chunk_index: index, status: 'UPLOADED' })
+  }
+
+export const freeChunk =
+  (uploads: Uploads): Handler =>
+  async ({ req, res, uploadId }) => {
+    await uploads.freeChunk(uploadId, chunkIndex(req.params['index']))
+    res.status(204).end()
+  }
+
+export const missingChunks =
+  (uploads: Uploads): Handler =>
+  async ({ res, uploadId }) => {
+    res.json(await uploads.missingChunks(uploadId))
+  }
+
+export const complete =
+  (uploads: Uploads): Handler =>
+  async ({ res, uploadId }) => {
+    const upload = await uploads.complete(uploadId)
+    res.json({ upload_id: upload.id, status: publicStatus(upload.status) })
+  }
+
+export const showUpload =
+  (uploads: Uploads): Handler =>
+  async ({ res, uploadId }) => {
+    res.json(view(await uploads.get(uploadId)))
+  }
+
+export const listUploads =
+  (uploads: Uploads): Handler =>
+  async ({ req, res, userId }) => {
+    const { status, limit, cursor } = parse(listRequest, req.query)
+    const page = await uploads.list({
+      ownerId: userId,
+      limit,
+      ...(status && { status }),
+      ...(cursor !== undefined && { cursor }),
+    })
+    res.json({ uploads: page.uploads.map(view), next_cursor: page.nextCursor })
+  }
+
+export const removeUpload =
+  (uploads: Uploads): Handler =>
+  async ({ res, uploadId }) => {
+    await uploads.remove(uploadId)
+    res.status(204).end()
+  }
+
+/** @throws {HttpError} bad_request 400 for anything but a whole number */
+function chunkIndex(text: unknown): number {
+  if (typeof text === 'string' && /^\d{1,15}$/.test(text)) return Number(text)
+  throw new HttpError('bad_request', { detail: 'chunk_index: must be a whole number from 0.' })
+}
+
+/** An upload as clients see it. */
+const view = (upload: Upload) => ({
+  upload_id: upload.id,
+  file_name: upload.fileName,
+  file_size: upload.size,
+  chunk_size: upload.chunkSize,
+  total_chunks: cellCount(upload),
+  uploaded_chunks: upload.storedCells,
+  offset: upload.offset,
+  status: publicStatus(upload.status),
+  content_type: upload.contentType,
+  metadata: upload.metadata,
+  file_checksum_sha256: upload.checksumSha256,
+  created_at: upload.createdAt.toISOString(),
+  updated_at: upload.updatedAt.toISOString(),
+  expires_at: upload.status === 'COMPLETED' ? null : upload.expiresAt.toISOString(),
+})

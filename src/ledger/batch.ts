@@ -1,0 +1,151 @@
+import type { Commit, Committed } from '../core/ports.ts'
+import type { Upload } from '../core/upload.ts'
+import { Prisma } from '../generated/sqlite/client.ts'
+import { planCommit, settle, type CellState, type PlannedCell } from './progress.ts'
+import { toUpload, UPLOAD_COLUMNS, type UploadRow } from './rows.ts'
+
+/** Rows of one INSERT: nine values each, and SQLite takes 32,766 values. */
+const ROWS_PER_INSERT = 500
+
+/** An upload while a batch works on it. */
+interface Draft {
+  upload: Upload
+  /** null: no byte is committed; undefined: not looked up */
+  cells: Map<number, CellState | null>
+  changedCells: Map<number, ChangedCell>
+  changed: boolean
+}
+
+type ChangedCell = PlannedCell & { at: Date }
+
+/** Applies commits one after another: few statements for all of them, and each is judged by its own checks. */
+export async function commitAll(tx: Prisma.TransactionClient, commits: Commit[]): Promise<Committed[]> {
+  const drafts = await load(tx, commits)
+  const results: Committed[] = []
+  for (const commit of commits) results.push(await apply(tx, drafts.get(commit.id), commit))
+  await write(tx, [...drafts.values()])
+  return results
+}
+
+async function apply(tx: Prisma.TransactionClient, draft: Draft | undefined, commit: Commit): Promise<Committed> {
+  if (!draft) return { ok: false, upload: null }
+  const progress = planCommit(draft.upload, commit, (index) => draft.cells.get(index) ?? null)
+  if (progress === null) return { ok: false, upload: draft.upload }
+
+  draft.changed = true
+  draft.upload = progress.upload
+  for (const cell of progress.cells) {
+    draft.cells.set(cell.index, cell)
+    const retries = (draft.changedCells.get(cell.index)?.retries ?? 0) + (cell.retries ?? 0)
+    draft.changedCells.set(cell.index, { ...cell, retries, at: commit.at })
+  }
+  const offset =
+    progress.prefixCell === null ? draft.upload.offset : await prefixEnd(tx, draft, progress.prefixCell)
+  const { upload, reached } = settle(draft.upload, offset, commit)
+  draft.upload = upload
+  return { ok: true, upload, reached }
+}
+
+/** Every upload of the commits, with the cells that each touches and the one behind them. */
+async function load(tx: Prisma.TransactionClient, commits: Commit[]): Promise<Map<string, Draft>> {
+  type Row = UploadRow & { chunk_index: number | null; bytes: bigint; chunk_status: string }
+  const spans = commits.map(({ id, cells }) => ({ id, ...spanOf(cells.map((cell) => cell.index)) }))
+  const selects = spans.map(
+    ({ id, first, last }) => Prisma.sql`
+      SELECT ${UPLOAD_COLUMNS}, c.chunk_index, c.size AS bytes, c.status AS chunk_status
+      FROM uploads u
+      LEFT JOIN chunks c ON c.upload_id = u.id AND c.chunk_index BETWEEN ${first} AND ${last}
+      WHERE u.id = ${id} AND u.deleted_at IS NULL`,
+  )
+  const rows = await tx.$queryRaw<Row[]>`${Prisma.join(selects, ' UNION ALL ')}`
+
+  const drafts = new Map<string, Draft>()
+  for (const row of rows) {
+    const draft = drafts.get(row.id) ?? newDraft(toUpload(row))
+    drafts.set(row.id, draft)
+    if (row.chunk_index !== null)
+      draft.cells.set(row.chunk_index, { bytes: Number(row.bytes), whole: row.chunk_status === 'UPLOADED' })
+  }
+  for (const { id, first, last } of spans) markLookedUp(drafts.get(id), first, last)
+  return drafts
+}
+
+const newDraft = (upload: Upload): Draft => ({
+  upload,
+  cells: new Map(),
+  changedCells: new Map(),
+  changed: false,
+})
+
+/** `last`, which counts, is the cell behind them; an empty span for no cells. */
+function spanOf(indexes: number[]): { first: number; last: number } {
+  if (indexes.length === 0) return { first: 0, last: -1 }
+  return { first: Math.min(...indexes), last: Math.max(...indexes) + 1 }
+}
+
+function markLookedUp(draft: Draft | undefined, first: number, last: number): void {
+  for (let index = first; draft && index <= last; index++)
+    if (!draft.cells.has(index)) draft.cells.set(index, null)
+}
+
+/** Where the run of committed bytes ends that goes through the cell `index`. */
+async function prefixEnd(tx: Prisma.TransactionClient, { upload, cells }: Draft, index: number): Promise<number> {
+  const place = (cell: number, bytes: number) =>
+    Math.min(cell * upload.chunkSize + bytes, upload.size ?? Number.MAX_SAFE_INTEGER)
+  for (;;) {
+    while (cells.get(index)?.whole) index++
+    const cell = cells.get(index)
+    if (cell !== undefined) return place(index, cell?.bytes ?? 0)
+    // Not looked up: what is stored goes on at least to the cell before.
+    const gap = await gapBehind(tx, upload.id, index - 1)
+    if (!cells.has(gap.index)) return place(gap.index, gap.bytes)
+    index = gap.index
+  }
+}
+
+/** The first cell behind a whole one that is not whole, and its bytes. The run in between may be long. */
+async function gapBehind(
+  tx: Prisma.TransactionClient,
+  id: string,
+  whole: number,
+): Promise<{ index: number; bytes: number }> {
+  const rows = await tx.$queryRaw<{ last_whole: number; bytes: bigint | null }[]>`
+    SELECT c.chunk_index AS last_whole, n.size AS bytes
+    FROM chunks c
+    LEFT JOIN chunks n ON n.upload_id = c.upload_id AND n.chunk_index = c.chunk_index + 1
+    WHERE c.upload_id = ${id} AND c.chunk_index >= ${whole} AND c.status = 'UPLOADED'
+      AND (n.status IS NULL OR n.status <> 'UPLOADED')
+    ORDER BY c.chunk_index
+    LIMIT 1`
+  const row = rows[0]
+  return { index: (row?.last_whole ?? whole) + 1, bytes: Number(row?.bytes ?? 0) }
+}
+
+async function write(tx: Prisma.TransactionClient, drafts: Draft[]): Promise<void> {
+  const cells = drafts.flatMap(({ upload, changedCells }) =>
+    [...changedCells.values()].map((cell) => cellValues(upload.id, cell)),
+  )
+  for (let done = 0; done < cells.length; done += ROWS_PER_INSERT)
+    await upsertCells(tx, cells.slice(done, done + ROWS_PER_INSERT))
+
+  for (const { upload, changed } of drafts) if (changed) await updateUpload(tx, upload)
+}
+
+const cellValues = (id: string, { index, bytes, whole, sha256, etag, retries, at }: ChangedCell) => Prisma.sql`(
+  ${id}, ${index}, ${bytes}, ${whole ? 'UPLOADED' : 'PARTIAL'}, ${sha256 ?? null}, ${etag ?? null},
+  ${retries ?? 0}, ${at}, ${at})`
+
+const upsertCells = (tx: Prisma.TransactionClient, rows: Prisma.Sql[]) => tx.$executeRaw`
+  INSERT INTO chunks (
+    upload_id, chunk_index, size, status, checksum_sha256, etag, retry_count, created_at, updated_at)
+  VALUES ${Prisma.join(rows)}
+  ON CONFLICT (upload_id, chunk_index) DO UPDATE SET
+    size = excluded.size, status = excluded.status, checksum_sha256 = excluded.checksum_sha256,
+    etag = excluded.etag, retry_count = chunks.retry_count + excluded.retry_count,
+    updated_at = excluded.updated_at`
+
+const updateUpload = (tx: Prisma.TransactionClient, upload: Upload) => tx.$executeRaw`
+  UPDATE uploads SET
+    status = ${upload.status}, stored_chunks = ${upload.storedCells}, "offset" = ${upload.offset},
+    append_offset = ${upload.appendOffset}, updated_at = ${upload.updatedAt}, expires_at = ${upload.expiresAt}
+  WHERE id = ${upload.id}`

@@ -1,0 +1,242 @@
+import type { ListQuery, UploadLedger } from '../core/ports.ts'
+import { isOpen, sourcesOf, type Cell, type NewUpload, type Status, type Upload } from '../core/upload.ts'
+import { Prisma } from '../generated/sqlite/client.ts'
+import { groupCommit } from './commit.ts'
+import { fromCursor, toCursor } from './cursor.ts'
+import { surfaced } from './failures.ts'
+import type { Db } from './open.ts'
+import { IS_FULL, toUpload, UPLOAD_COLUMNS, type UploadRow } from './rows.ts'
+import { TRANSACTION } from './transaction.ts'
+
+type Client = Prisma.TransactionClient
+
+const OPEN = Prisma.sql`('INITIATED', 'IN_PROGRESS')`
+/** Later than any date in the tables: it turns "is not null" into a range that every index serves. */
+const END_OF_TIME = new Date('9999-12-31T23:59:59.999Z')
+
+/** The ledger on a database. It owns the client: `close` disconnects it. */
+export function createLedger(db: Db): UploadLedger {
+  const group = groupCommit(db)
+  const inTransaction = <T>(work: (tx: Client) => Promise<T>) => db.$transaction(work, TRANSACTION)
+
+  const ledger: UploadLedger = {
+    create: (upload) => create(db, upload),
+    get: (id) => get(db, id),
+    list: (query) => list(db, query),
+    cell: (id, index) => cell(db, id, index),
+    storedCells: (id) => storedCells(db, id),
+    commit: (commit) => group.commit(commit),
+    declareSize: (id, size) => inTransaction((tx) => declareSize(tx, id, size)),
+    freeCell: (id, index, at) => inTransaction((tx) => freeCell(tx, id, index, at)),
+    transition: (id, to, at, reason) => transition(db, id, to, at, reason),
+    markDeleted: (id, at) => markDeleted(db, id, at),
+    async purge(id) {
+      await db.upload.deleteMany({ where: { id } })
+    },
+    expired: (now, limit) => expired(db, now, limit),
+    expire: (id, now) => inTransaction((tx) => expire(tx, id, now)),
+    leftovers: (tombstonesBefore, limit) => leftovers(db, tombstonesBefore, limit),
+    finalizing: (limit) => finalizing(db, limit),
+    async check() {
+      // A row of a table and not a constant, which SQLite would answer without its file.
+      await db.$queryRaw`SELECT 1 FROM uploads LIMIT 1`
+    },
+    async close() {
+      await group.idle()
+      await db.$disconnect()
+    },
+  }
+  return surfacing(ledger)
+}
+
+/** Every method's rejections as the port tells them. */
+function surfacing(ledger: UploadLedger): UploadLedger {
+  const methods = Object.entries(ledger) as [string, (...args: unknown[]) => Promise<unknown>][]
+  const wrapped = methods.map(([name, method]) => [
+    name,
+    async (...args: unknown[]) => {
+      try {
+        return await method(...args)
+      } catch (error) {
+        throw surfaced(error)
+      }
+    },
+  ])
+  return Object.fromEntries(wrapped) as UploadLedger
+}
+
+async function create(db: Db, fresh: NewUpload): Promise<Upload> {
+  const upload: Upload = {
+    ...fresh,
+    status: 'INITIATED',
+    offset: 0,
+    appendOffset: null,
+    storedCells: 0,
+    updatedAt: fresh.createdAt,
+  }
+  await db.$executeRaw`
+    INSERT INTO uploads (
+      id, owner_id, dialect, file_name, file_size, chunk_size, status, content_type, metadata,
+      checksum_sha256, "offset", stored_chunks, created_at, updated_at, expires_at)
+    VALUES (
+      ${upload.id}, ${upload.ownerId}, ${upload.dialect}, ${upload.fileName}, ${upload.size},
+      ${upload.chunkSize}, ${upload.status}, ${upload.contentType}, ${JSON.stringify(upload.metadata)},
+      ${upload.checksumSha256}, 0, 0, ${upload.createdAt}, ${upload.updatedAt}, ${upload.expiresAt})`
+  return upload
+}
+
+async function get(db: Client, id: string): Promise<Upload | null> {
+  const rows = await db.$queryRaw<UploadRow[]>`
+    SELECT ${UPLOAD_COLUMNS} FROM uploads u WHERE u.id = ${id} AND u.deleted_at IS NULL`
+  return rows[0] ? toUpload(rows[0]) : null
+}
+
+async function list(db: Db, { ownerId, status, limit, cursor }: ListQuery) {
+  const place = cursor === undefined ? null : fromCursor(cursor)
+  const before = place ? Prisma.sql`AND (u.created_at, u.id) < (${place.createdAt}, ${place.id})` : Prisma.empty
+  // One more than asked for tells whether there is a next page.
+  const pageOf = (condition: Prisma.Sql) => Prisma.sql`
+    SELECT ${UPLOAD_COLUMNS} FROM uploads u
+    WHERE u.owner_id = ${ownerId} ${condition} ${before} AND u.deleted_at IS NULL
+    ORDER BY u.created_at DESC, u.id DESC
+    LIMIT ${limit + 1}`
+  const pages = shownAs(status).map(pageOf)
+  const rows = await db.$queryRaw<UploadRow[]>`
+    ${merged(pages)} ORDER BY created_at DESC, id DESC LIMIT ${limit + 1}`
+
+  const uploads = rows.slice(0, limit).map(toUpload)
+  const last = uploads.at(-1)
+  return { uploads, nextCursor: rows.length > limit && last ? toCursor(last) : null }
+}
+
+/** Conditions whose rows, together, clients know as `status`. */
+function shownAs(status: Status | undefined): Prisma.Sql[] {
+  if (status === undefined) return [Prisma.empty]
+  const statuses = status === 'IN_PROGRESS' ? [status, 'FINALIZING'] : [status]
+  return statuses.map((stored) => Prisma.sql`AND u.status = ${stored}`)
+}
+
+/** Sorted and limited queries as one: each goes along its index, and only what they give is sorted again. */
+const merged = (queries: Prisma.Sql[]): Prisma.Sql =>
+  Prisma.join(
+    queries.map((query, i) => Prisma.sql`SELECT * FROM (${query}) AS ${Prisma.raw(`part${i}`)}`),
+    ' UNION ALL ',
+  )
+
+async function cell(db: Db, id: string, index: number): Promise<Cell | null> {
+  const rows = await db.$queryRaw<{ size: bigint; status: string }[]>`
+    SELECT size, status FROM chunks WHERE upload_id = ${id} AND chunk_index = ${index}`
+  const row = rows[0]
+  return row ? { index, bytes: Number(row.size), whole: row.status === 'UPLOADED' } : null
+}
+
+async function storedCells(db: Db, id: string): Promise<number[]> {
+  const rows = await db.$queryRaw<{ chunk_index: number }[]>`
+    SELECT chunk_index FROM chunks WHERE upload_id = ${id} AND status = 'UPLOADED' ORDER BY chunk_index`
+  return rows.map((row) => row.chunk_index)
+}
+
+async function declareSize(tx: Client, id: string, size: number): Promise<boolean> {
+  const upload = await get(tx, id)
+  if (!upload || upload.size !== null || !isOpen(upload.status)) return false
+  const last = await tx.chunk.findFirst({ where: { uploadId: id }, orderBy: { chunkIndex: 'desc' } })
+  const committedEnd = last ? last.chunkIndex * upload.chunkSize + Number(last.size) : 0
+  if (committedEnd > size) return false
+
+  // The file ends in this cell: what it has is all there will be.
+  const completesLast = last?.status === 'PARTIAL' && committedEnd === size
+  if (completesLast)
+    await tx.chunk.updateMany({
+      where: { uploadId: id, chunkIndex: last.chunkIndex },
+      data: { status: 'UPLOADED' },
+    })
+  await tx.upload.update({
+    where: { id },
+    data: { fileSize: BigInt(size), storedChunks: { increment: completesLast ? 1 : 0 } },
+  })
+  return true
+}
+
+async function freeCell(tx: Client, id: string, index: number, at: Date): Promise<boolean> {
+  const upload = await get(tx, id)
+  if (!upload || !isOpen(upload.status)) return false
+  const key = { uploadId: id, chunkIndex: index }
+  const freed = await tx.chunk.findUnique({ where: { uploadId_chunkIndex: key } })
+  if (!freed) return true
+
+  await tx.chunk.deleteMany({ where: key })
+  const offset = Math.min(upload.offset, index * upload.chunkSize)
+  await tx.upload.update({
+    where: { id },
+    data: {
+      storedChunks: { decrement: freed.status === 'UPLOADED' ? 1 : 0 },
+      offset: BigInt(offset),
+      updatedAt: at,
+      ...(upload.appendOffset !== null && upload.appendOffset > offset && { appendOffset: null }),
+    },
+  })
+  return true
+}
+
+async function transition(db: Db, id: string, to: Status, at: Date, reason?: string): Promise<boolean> {
+  const sources = sourcesOf(to)
+  if (sources.length === 0) return false
+  const needsEveryCell = to === 'FINALIZING' || to === 'COMPLETED'
+  const changed = await db.$executeRaw`
+    UPDATE uploads SET status = ${to}, updated_at = ${at}, failure_reason = ${reason ?? null}
+    WHERE id = ${id} AND status IN (${Prisma.join(sources)}) AND deleted_at IS NULL
+      ${needsEveryCell ? Prisma.sql`AND ${IS_FULL}` : Prisma.empty}`
+  return changed === 1
+}
+
+async function markDeleted(db: Db, id: string, at: Date): Promise<boolean> {
+  const changed = await db.$executeRaw`
+    UPDATE uploads SET
+      status = CASE WHEN status IN ${OPEN} THEN 'ABORTED' ELSE status END,
+      updated_at = ${at}, deleted_at = ${at}
+    WHERE id = ${id} AND deleted_at IS NULL`
+  return changed === 1
+}
+
+async function expired(db: Db, now: Date, limit: number): Promise<Upload[]> {
+  const expiredIn = (status: Status) => Prisma.sql`
+    SELECT ${UPLOAD_COLUMNS} FROM uploads u
+    WHERE u.status = ${status} AND u.expires_at <= ${now} AND u.deleted_at IS NULL
+    ORDER BY u.expires_at
+    LIMIT ${limit}`
+  const rows = await db.$queryRaw<UploadRow[]>`
+    ${merged([expiredIn('INITIATED'), expiredIn('IN_PROGRESS')])} ORDER BY expires_at LIMIT ${limit}`
+  return rows.map(toUpload)
+}
+
+async function expire(tx: Client, id: string, now: Date): Promise<boolean> {
+  const changed = await tx.$executeRaw`
+    UPDATE uploads SET
+      status = 'ABORTED', updated_at = ${now}, stored_chunks = 0, "offset" = 0, append_offset = NULL
+    WHERE id = ${id} AND status IN ${OPEN} AND expires_at <= ${now} AND deleted_at IS NULL`
+  if (changed === 0) return false
+  await tx.$executeRaw`DELETE FROM chunks WHERE upload_id = ${id}`
+  return true
+}
+
+async function leftovers(db: Db, tombstonesBefore: Date, limit: number): Promise<string[]> {
+  const deleted = Prisma.sql`
+    SELECT id FROM uploads WHERE deleted_at <= ${END_OF_TIME} ORDER BY deleted_at LIMIT ${limit}`
+  // An expired one was aborted after its expiry, so the range is of no effect on it but to use the index.
+  const tombstones = Prisma.sql`
+    SELECT id FROM uploads
+    WHERE status = 'ABORTED' AND expires_at < ${tombstonesBefore} AND updated_at < ${tombstonesBefore}
+      AND deleted_at IS NULL
+    ORDER BY expires_at LIMIT ${limit}`
+  const rows = await db.$queryRaw<{ id: string }[]>`${merged([deleted, tombstones])} LIMIT ${limit}`
+  return rows.map((row) => row.id)
+}
+
+async function finalizing(db: Db, limit: number): Promise<Upload[]> {
+  const rows = await db.$queryRaw<UploadRow[]>`
+    SELECT ${UPLOAD_COLUMNS} FROM uploads u
+    WHERE u.status = 'FINALIZING' AND u.deleted_at IS NULL
+    ORDER BY u.expires_at
+    LIMIT ${limit}`
+  return rows.map(toUpload)
+}

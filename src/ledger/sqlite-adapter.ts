@@ -1,0 +1,184 @@
+import { PrismaBetterSqlite3 } from '@prisma/adapter-better-sqlite3'
+import {
+  DriverAdapterError,
+  type SqlDriverAdapter,
+  type SqlDriverAdapterFactory,
+  type Transaction,
+} from '@prisma/driver-adapter-utils'
+import type Database from 'better-sqlite3'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+export interface SqliteOptions {
+  /** of the database, or ':memory:' */
+  path: string
+  /** how long a statement waits for another process's write lock */
+  busyTimeoutMs?: number
+}
+
+const BUSY_TIMEOUT_MS = 5_000
+const LONGEST_PAUSE_MS = 50
+const STATEMENT_CACHE_SIZE = 256
+
+/** What the stock adapter is inside: it hides its connection, and we have to set it up. */
+interface Stock extends SqlDriverAdapter {
+  client: Database.Database
+}
+
+/**
+ * Prisma's own adapter for SQLite, corrected:
+ * - A statement outside a transaction waits while one is open. Both use the one connection: it would
+ *   become part of the transaction, and vanish with its rollback.
+ * - A transaction takes the write lock as it begins. One that asks for it later fails at once where
+ *   another process wrote in between, whatever the timeout.
+ * - Waiting for that lock leaves the event loop free. SQLite's own busy timeout blocks the thread.
+ * - WAL, so that readers and a writer get along, and prepared statements are kept.
+ */
+export const sqliteAdapter = (options: SqliteOptions): SqlDriverAdapterFactory => ({
+  provider: 'sqlite',
+  adapterName: '@prisma/adapter-better-sqlite3',
+  connect: () => connect(options),
+})
+
+async function connect({ path, busyTimeoutMs = BUSY_TIMEOUT_MS }: SqliteOptions): Promise<SqlDriverAdapter> {
+  const stock = await openStock(path)
+  const { client } = stock
+  let open: Promise<void> | undefined
+
+  /** Runs it while no transaction is open, again and again until it finds no foreign lock. */
+  async function alone<T>(run: () => Promise<T>): Promise<T> {
+    const deadline = performance.now() + busyTimeoutMs
+    for (let pauseMs = 1; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+      // Nothing may be awaited between the end of this loop and the start of the statement.
+      while (open) await open
+      try {
+        return await run()
+      } catch (error) {
+        if (!isBusy(error) || performance.now() + pauseMs > deadline) throw error
+      }
+      await sleep(pauseMs * (0.5 + Math.random()))
+    }
+  }
+
+  async function begin(): Promise<Transaction> {
+    execute(client, 'BEGIN IMMEDIATE')
+    const { promise, resolve } = withResolvers()
+    open = promise
+    const end = (sql: 'COMMIT' | 'ROLLBACK') => async () => {
+      try {
+        // Some errors, such as a full disk, have rolled it back by themselves.
+        if (client.inTransaction || sql === 'COMMIT') execute(client, sql)
+      } finally {
+        if (client.inTransaction) execute(client, 'ROLLBACK')
+        open = undefined
+        resolve()
+      }
+    }
+    const savepoint = (verb: string) => async (name: string) => execute(client, `${verb} ${name}`)
+    return {
+      provider: 'sqlite',
+      adapterName: stock.adapterName,
+      // "Phantom": Prisma leaves COMMIT and ROLLBACK to us.
+      options: { usePhantomQuery: true },
+      queryRaw: (query) => stock.queryRaw(query),
+      executeRaw: (query) => stock.executeRaw(query),
+      commit: end('COMMIT'),
+      rollback: end('ROLLBACK'),
+      createSavepoint: savepoint('SAVEPOINT'),
+      rollbackToSavepoint: savepoint('ROLLBACK TO'),
+      releaseSavepoint: savepoint('RELEASE SAVEPOINT'),
+    }
+  }
+
+  await alone(async () => execute(client, 'PRAGMA journal_mode = WAL'))
+  execute(client, 'PRAGMA synchronous = NORMAL')
+  execute(client, 'PRAGMA foreign_keys = ON')
+  keepStatements(client)
+
+  return {
+    provider: 'sqlite',
+    adapterName: stock.adapterName,
+    queryRaw: (query) => alone(() => stock.queryRaw(query)),
+    executeRaw: (query) => alone(() => stock.executeRaw(query)),
+    executeScript: (script) => alone(() => stock.executeScript(script)),
+    async startTransaction(level) {
+      if (level && level !== 'SERIALIZABLE')
+        throw new DriverAdapterError({ kind: 'InvalidIsolationLevel', level })
+      return alone(begin)
+    },
+    async dispose() {
+      while (open) await open
+      await stock.dispose()
+    },
+  }
+}
+
+async function openStock(path: string): Promise<Stock> {
+  try {
+    return (await new PrismaBetterSqlite3({ url: path, timeout: 0 }).connect()) as Stock
+  } catch (error) {
+    // The driver gives this failure no code, and Prisma would not know it for what it is.
+    throw new DriverAdapterError({
+      kind: 'DatabaseNotReachable',
+      host: path,
+      originalMessage: String(error),
+    } as ConstructorParameters<typeof DriverAdapterError>[0])
+  }
+}
+
+function execute(client: Database.Database, sql: string): void {
+  try {
+    client.exec(sql)
+  } catch (error) {
+    throw asDriverError(error)
+  }
+}
+
+/** An error of the driver in the form that Prisma and `isBusy` know. */
+function asDriverError(error: unknown): unknown {
+  const { code, message } = error as Error & { code?: string }
+  if (code === undefined) return error
+  const original = { originalCode: code, originalMessage: message }
+  if (code.startsWith('SQLITE_BUSY')) return new DriverAdapterError({ kind: 'SocketTimeout', ...original })
+  return new DriverAdapterError({ kind: 'sqlite', extendedCode: 1, message, ...original })
+}
+
+const isBusy = (error: unknown): boolean =>
+  error instanceof DriverAdapterError && error.cause.kind === 'SocketTimeout'
+
+function withResolvers(): { promise: Promise<void>; resolve: () => void } {
+  let resolve!: () => void
+  const promise = new Promise<void>((settle) => {
+    resolve = settle
+  })
+  return { promise, resolve }
+}
+
+/** Preparing costs more than running. The adapter prepares for each call; here it gets what we kept. */
+function keepStatements(client: Database.Database): void {
+  const prepare = client.prepare.bind(client)
+  const kept = new Map<string, Database.Statement>()
+
+  function statementFor(sql: string): Database.Statement {
+    const statement = kept.get(sql) ?? prepare(sql)
+    kept.delete(sql)
+    kept.set(sql, statement)
+    const oldest = kept.size > STATEMENT_CACHE_SIZE && kept.keys().next().value
+    if (oldest) kept.delete(oldest)
+    return statement
+  }
+
+  // The driver's `bind` is for good: once bound, a statement takes no other arguments. So the
+  // arguments are held here until it runs.
+  const bound = (sql: string) => {
+    const statement = statementFor(sql)
+    return {
+      bind: (args: unknown[]) => ({
+        reader: statement.reader,
+        run: () => statement.run(args),
+        columns: () => statement.columns(),
+        raw: () => ({ all: () => statement.raw().all(args) }),
+      }),
+    }
+  }
+  client.prepare = bound as unknown as typeof client.prepare
+}

@@ -1,0 +1,64 @@
+import Database from 'better-sqlite3'
+
+/** A connection of its own to migrate with: Prisma's runs single statements, and a migration is a script. */
+export interface MigrationSession {
+  rows<T>(sql: string, ...values: unknown[]): T[]
+  script(sql: string): void
+  /** All of `work` or nothing; other processes that migrate wait until it is over. */
+  transaction<T>(work: () => T): T
+  close(): void
+}
+
+/** Prisma's own table, as `prisma migrate` makes it. */
+export const MIGRATIONS_TABLE = `
+  CREATE TABLE IF NOT EXISTS "_prisma_migrations" (
+    "id" TEXT PRIMARY KEY NOT NULL,
+    "checksum" TEXT NOT NULL,
+    "finished_at" DATETIME,
+    "migration_name" TEXT NOT NULL,
+    "logs" TEXT,
+    "rolled_back_at" DATETIME,
+    "started_at" DATETIME NOT NULL DEFAULT current_timestamp,
+    "applied_steps_count" INTEGER UNSIGNED NOT NULL DEFAULT 0
+  )`
+
+export function sqliteSession(path: string): MigrationSession {
+  // Nothing is served while we migrate, so this wait may block.
+  const client = new Database(path, { timeout: 30_000 })
+  client.pragma('journal_mode = WAL')
+  return {
+    rows<T>(sql: string, ...values: unknown[]): T[] {
+      const statement = client.prepare(sql)
+      if (statement.reader) return statement.all(values) as T[]
+      statement.run(values)
+      return []
+    },
+    script(sql) {
+      client.exec(sql)
+    },
+    transaction(work) {
+      // A rebuilt table is dropped on the way, and with foreign keys on its children would go with
+      // it. Inside the transaction this PRAGMA does nothing, whatever the script says.
+      client.pragma('foreign_keys = OFF')
+      client.exec('BEGIN IMMEDIATE')
+      try {
+        const result = work()
+        assertForeignKeys(client)
+        client.exec('COMMIT')
+        return result
+      } finally {
+        if (client.inTransaction) client.exec('ROLLBACK')
+        client.pragma('foreign_keys = ON')
+      }
+    },
+    close() {
+      client.close()
+    },
+  }
+}
+
+function assertForeignKeys(client: Database.Database): void {
+  const violations = client.pragma('foreign_key_check') as unknown[]
+  if (violations.length > 0)
+    throw new Error(`The migration breaks ${violations.length} foreign keys; it was not applied.`)
+}

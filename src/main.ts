@@ -1,0 +1,56 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { ConfigError, parseConfig, type Config } from './config.ts'
+import { createLog } from './observe/log.ts'
+import { startServer } from './server.ts'
+
+if (existsSync('.env')) process.loadEnvFile('.env')
+
+const config = readConfig()
+const log = createLog(config.logLevel)
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string
+}
+
+if (config.developmentKeys)
+  log.warn('API_KEY_MAPPINGS is not set: anybody who knows the key "dev-key" is "dev-user". Not for production.')
+
+try {
+  const server = await startServer(config, { log, version })
+  greet(config, server.url)
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(signal))
+
+  const stop = async (signal: string): Promise<void> => {
+    log.info({ signal }, 'shutting down')
+    await server.close()
+    log.info('bye')
+    process.exit(0)
+  }
+} catch (error) {
+  log.fatal({ err: error }, 'the server could not start')
+  process.exit(1)
+}
+
+function readConfig(): Config {
+  try {
+    return parseConfig(process.env)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    process.stderr.write(`${error.message}\n`)
+    process.exit(78) // EX_CONFIG of sysexits.h
+  }
+}
+
+/** For the person at the terminal; everything after it is log lines. */
+function greet({ databaseUrl, storageRoot, apiKeys, developmentKeys }: Config, url: string): void {
+  const key = developmentKeys ? [...apiKeys.keys()][0] : 'YOUR_KEY'
+  process.stdout.write(
+    [
+      `Upload server ${version} on ${url}`,
+      `  store     local disk, ${storageRoot}`,
+      `  database  ${databaseUrl}`,
+      'Try it:',
+      `  curl -i -H 'X-API-Key: ${key}' -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 5' -H 'Content-Type: application/offset+octet-stream' --data-binary hello ${url}/files`,
+      '',
+    ].join('\n'),
+  )
+}

@@ -1,0 +1,43 @@
+import { pino, type DestinationStream, type Logger } from 'pino'
+import type { HttpError } from '../core/errors.ts'
+
+/** Structured lines on standard output. What is logged is chosen field by field, so no header or key gets in. */
+export const createLog = (level: string, destination?: DestinationStream): Logger =>
+  pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination ?? pino.destination(1))
+
+export interface RequestLine {
+  requestId: string
+  method: string
+  route: string
+  /** 499 when the client left before the answer */
+  status: number
+  ms: number
+  userId: string
+  uploadId: string
+  failure: unknown
+}
+
+/** The one line that a request gets. */
+export function logRequest(log: Logger, line: RequestLine): void {
+  const { requestId, method, route, status, ms, userId, uploadId, failure } = line
+  const fields = {
+    request_id: requestId,
+    method,
+    route,
+    status,
+    ms: Math.round(ms * 10) / 10,
+    ...(userId && { user: userId }),
+    ...(uploadId && { upload_id: uploadId }),
+    ...reasonOf(failure, status),
+  }
+  if (status >= 500) log.error(fields, 'request failed')
+  else log.info(fields, 'request')
+}
+
+/** Ours tells its code; what we did not expect tells everything, in the log and nowhere else. */
+function reasonOf(failure: unknown, status: number): object {
+  if (failure === undefined) return {}
+  const { code, message, cause } = failure as HttpError
+  if (status < 500 && typeof code === 'string') return { error_code: code, detail: message }
+  return { err: failure instanceof Error ? failure : new Error(String(failure)), ...(cause instanceof Error && { cause: cause.message }) }
+}

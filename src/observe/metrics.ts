@@ -1,0 +1,80 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { Meter } from '../core/ports.ts'
+
+export interface Load {
+  inflight: number
+  queued: number
+  busy: number
+  workers: number
+}
+
+export interface Metrics {
+  meter: Meter
+  observeRequest(method: string, route: string, status: number, seconds: number): void
+  /** Reads the gate's load at each scrape. */
+  watchLoad(load: () => Load): void
+  /** the Prometheus text */
+  render(): Promise<{ contentType: string; text: string }>
+}
+
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+
+/** Labels are bounded: dialects, reasons and route patterns, never ids, keys or paths. */
+export function createMetrics(): Metrics {
+  const registry = new Registry()
+  const registers = [registry]
+  collectDefaultMetrics({ register: registry })
+
+  const counter = <T extends string>(name: string, help: string, labelNames: T[] = []) =>
+    new Counter({ name, help, labelNames, registers })
+  const histogram = <T extends string>(name: string, help: string, labelNames: T[] = []) =>
+    new Histogram({ name, help, labelNames, registers, buckets: SECONDS })
+
+  const bytes = counter('bytes_uploaded_total', 'Bytes that count, of every dialect.', ['dialect'])
+  const chunks = counter('chunks_uploaded_total', 'Chunks that became whole.', ['dialect'])
+  const failures = counter('chunk_upload_failures_total', 'Chunks and appends that failed.', ['dialect'])
+  const retries = counter('retries_total', 'Storage operations that were tried again.')
+  const throttled = counter('throttled_requests_total', 'Requests refused by the gate.', ['reason'])
+  const created = counter('uploads_created_total', 'Uploads created.', ['dialect'])
+  const completed = counter('uploads_completed_total', 'Uploads completed.', ['dialect'])
+  const expired = counter('uploads_expired_total', 'Unfinished uploads that expired.')
+  const update = histogram('db_update_latency_seconds', 'Time of a commit in the ledger.')
+  histogram('s3_put_latency_seconds', 'Time of a write to S3.')
+  const requests = histogram('http_request_duration_seconds', 'Time of a request.', [
+    'method',
+    'route',
+    'status_code',
+  ])
+  retries.inc(0)
+
+  return {
+    meter: {
+      bytesStored: (count, dialect) => bytes.inc({ dialect }, count),
+      chunkStored: (dialect) => chunks.inc({ dialect }),
+      chunkFailed: (dialect) => failures.inc({ dialect }),
+      uploadCreated: (dialect) => created.inc({ dialect }),
+      uploadCompleted: (dialect) => completed.inc({ dialect }),
+      uploadExpired: () => expired.inc(),
+      throttled: (reason) => throttled.inc({ reason }),
+      ledgerUpdate: (seconds) => update.observe(seconds),
+    },
+    observeRequest: (method, route, status, seconds) =>
+      requests.observe({ method, route, status_code: status }, seconds),
+    watchLoad(load) {
+      const gauge = (name: string, help: string, read: (load: Load) => number) =>
+        new Gauge({
+          name,
+          help,
+          registers,
+          collect() {
+            this.set(read(load()))
+          },
+        })
+      gauge('inflight_chunks', 'Bodies that are open.', (now) => now.inflight)
+      gauge('task_queue_depth', 'Writes that wait for a worker.', (now) => now.queued)
+      gauge('worker_count', 'Writes to storage that may run at a time.', (now) => now.workers)
+      gauge('worker_busy_count', 'Writes to storage that run now.', (now) => now.busy)
+    },
+    render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+  }
+}

@@ -1,0 +1,46 @@
+import { HttpError } from '../core/errors.ts'
+import type { Commit } from '../core/ports.ts'
+import { assertOpen, type Upload } from '../core/upload.ts'
+import { finish } from './complete.ts'
+import { expiryFrom, type Deps } from './deps.ts'
+
+/**
+ * Makes written bytes count, and finishes the upload when they were the last.
+ * @param fills whether the upload is to complete once all its cells are whole
+ * @returns the upload as it is after it
+ * @throws {HttpError} not_found 404, gone 410 or conflict 409 when the bytes don't count
+ */
+export const commitCells =
+  (deps: Deps) =>
+  async (
+    upload: Upload,
+    { cells, appendOffset = null, fills }: Pick<Commit, 'cells'> & { appendOffset?: number | null; fills: boolean },
+  ): Promise<Upload> => {
+    const { ledger, meter } = deps
+    const now = deps.now()
+    const started = performance.now()
+    const committed = await ledger.commit({
+      id: upload.id,
+      cells,
+      appendOffset,
+      at: now,
+      expiresAt: expiryFrom(now, deps),
+      whenFull: fills ? statusWhenFull(deps, upload) : null,
+    })
+    meter.ledgerUpdate((performance.now() - started) / 1000)
+    if (!committed.ok) {
+      if (!committed.upload) throw new HttpError('not_found')
+      assertOpen(committed.upload, now)
+      throw new HttpError('conflict', { detail: 'The bytes were stored by another request meanwhile.' })
+    }
+    for (const cell of cells) {
+      meter.bytesStored(cell.to - cell.from, upload.dialect)
+      if (cell.whole) meter.chunkStored(upload.dialect)
+    }
+    if (committed.reached === 'COMPLETED') meter.uploadCompleted(upload.dialect)
+    return committed.reached === 'FINALIZING' ? finish(deps)(committed.upload) : committed.upload
+  }
+
+/** Where nothing is left to do after the last byte, the commit that brings it completes the upload. */
+const statusWhenFull = ({ store }: Deps, upload: Upload): 'FINALIZING' | 'COMPLETED' =>
+  store.finalize || upload.checksumSha256 !== null ? 'FINALIZING' : 'COMPLETED'

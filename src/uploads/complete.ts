@@ -1,0 +1,77 @@
+import { createHash } from 'node:crypto'
+import { HttpError, unavailable } from '../core/errors.ts'
+import { cellCount } from '../core/geometry.ts'
+import { assertNotExpired, isOpen, type Upload } from '../core/upload.ts'
+import type { Deps } from './deps.ts'
+
+/**
+ * Completes an upload whose cells are all whole; a completed one stays so.
+ * @throws {HttpError} conflict 409: chunks or the length are missing, the checksum is another, or it
+ * is FAILED; gone 410; unavailable 503 while it is being completed elsewhere
+ */
+export const completeUpload =
+  (deps: Deps) =>
+  async (id: string): Promise<Upload> => {
+    const upload = await deps.ledger.get(id)
+    if (!upload) throw new HttpError('not_found')
+    assertNotExpired(upload, deps.now())
+    if (upload.status === 'COMPLETED') return upload
+    if (upload.status === 'FAILED') throw new HttpError('conflict', { detail: 'The upload has failed for good.' })
+    if (isOpen(upload.status)) {
+      const missing = missingCount(upload)
+      if (missing === null)
+        throw new HttpError('conflict', { detail: 'The length of the upload has not been declared.' })
+      if (missing > 0) throw new HttpError('conflict', { detail: `${missing} chunks are missing.` })
+      await deps.ledger.transition(id, 'FINALIZING', deps.now())
+    }
+    return finish(deps)(upload)
+  }
+
+const missingCount = (upload: Upload): number | null => {
+  const count = cellCount(upload)
+  return count === null ? null : count - upload.storedCells
+}
+
+/**
+ * Takes an upload from FINALIZING to COMPLETED. May be called again at any time, by anybody: the
+ * last step is a compare-and-set, so that it finishes once.
+ */
+export const finish =
+  (deps: Deps) =>
+  async (upload: Upload): Promise<Upload> => {
+    const { ledger, store, meter } = deps
+    const { id } = upload
+    if (!(await checksumHolds(deps, upload))) {
+      await ledger.transition(id, 'IN_PROGRESS', deps.now())
+      throw new HttpError('conflict', { detail: 'The SHA-256 of the file is not the announced one.' })
+    }
+    await store.finalize?.(upload)
+    if (await ledger.transition(id, 'COMPLETED', deps.now())) meter.uploadCompleted(upload.dialect)
+    const finished = await ledger.get(id)
+    if (!finished) throw new HttpError('not_found')
+    if (finished.status !== 'COMPLETED') throw unavailable('The upload is being completed; try again.')
+    return finished
+  }
+
+async function checksumHolds({ store }: Deps, upload: Upload): Promise<boolean> {
+  if (upload.checksumSha256 === null) return true
+  const hash = createHash('sha256')
+  for await (const bytes of store.read(upload, { start: 0, end: upload.size ?? 0 })) hash.update(bytes)
+  return hash.digest('hex') === upload.checksumSha256
+}
+
+/** Takes up what a crash left in the middle of completing. @returns how many it finished */
+export const resumeFinalizing =
+  (deps: Deps) =>
+  async (onError: (error: unknown, upload: Upload) => void): Promise<number> => {
+    let finished = 0
+    for (const upload of await deps.ledger.finalizing(100)) {
+      try {
+        await finish(deps)(upload)
+        finished += 1
+      } catch (error) {
+        onError(error, upload)
+      }
+    }
+    return finished
+  }

@@ -1,0 +1,44 @@
+import type { Body, ChunkStore, Holder, Locker, Meter, UploadLedger } from '../core/ports.ts'
+import { HttpError } from '../core/errors.ts'
+
+/** What the use cases stand on; built by the process, handed in. */
+export interface Deps {
+  ledger: UploadLedger
+  store: ChunkStore
+  locker: Locker
+  meter: Meter
+  /** the clock */
+  now: () => Date
+  limits: {
+    chunkSizeBytes: number
+    maxUploadBytes: number
+    /** how long an unfinished upload lives after its last byte */
+    uploadTtlMs: number
+  }
+}
+
+/** The writer of a body holds its places as long as bytes keep coming. */
+export const holderOf = (body: Body): Holder => ({
+  idle: () => body.idle(),
+  yield: () => body.stop(new HttpError('locked', { detail: 'Another request took this upload over.' })),
+})
+
+/** Until when an upload lives that gets a byte at `now`. */
+export const expiryFrom = (now: Date, { limits }: Pick<Deps, 'limits'>): Date =>
+  new Date(now.getTime() + limits.uploadTtlMs)
+
+/** Reads and drops at most `length` bytes. @returns how many came */
+export async function drop(body: Body, length: number): Promise<number> {
+  let dropped = 0
+  while (dropped < length) {
+    const batch = await body.take(length - dropped)
+    if (!batch) break
+    for (const piece of batch) dropped += piece.length
+  }
+  return dropped
+}
+
+/** @throws the reason for which a body ended early, if it did */
+export function assertUnbroken(body: Body): void {
+  if (body.cause) throw body.cause
+}

@@ -1,0 +1,103 @@
+import { createHash } from 'node:crypto'
+import { HttpError } from '../core/errors.ts'
+import { cellCount, cellRange } from '../core/geometry.ts'
+import type { Body, Turn } from '../core/ports.ts'
+import { assertOpen, type Upload } from '../core/upload.ts'
+import { commitCells } from './commit.ts'
+import { assertUnbroken, holderOf, type Deps } from './deps.ts'
+
+export interface PutChunk {
+  id: string
+  index: number
+  body: Body
+  turn: Turn
+  /** what the client says the body's SHA-256 is, hex; every one given must hold */
+  sha256: readonly string[]
+}
+
+/**
+ * Stores one whole cell. What is committed of it already must be the same bytes; only the rest is
+ * written. A body that breaks off, or is not what it should be, counts nothing.
+ * @throws {HttpError} bad_request 400, conflict 409, payload_too_large 413, gone 410, not_found 404
+ */
+export const putChunk =
+  (deps: Deps) =>
+  async ({ id, index, body, turn, sha256 }: PutChunk): Promise<void> => {
+    const upload = await deps.ledger.get(id)
+    if (!upload) throw new HttpError('not_found')
+    const length = planChunk(upload, index, body.length, deps.now())
+    const release = await deps.locker.acquire(id, index, holderOf(body), true)
+    try {
+      await storeChunk(deps, upload, { index, body, turn, sha256, length })
+    } catch (error) {
+      deps.meter.chunkFailed(upload.dialect)
+      throw error
+    } finally {
+      release()
+    }
+  }
+
+/**
+ * Decides whether a chunk may come.
+ * @param announced bytes of the body, null when it is chunked
+ * @returns the bytes that it must have
+ * @throws {HttpError} bad_request 400, payload_too_large 413, conflict 409, gone 410
+ */
+export function planChunk(upload: Upload, index: number, announced: number | null, now: Date): number {
+  assertOpen(upload, now)
+  const count = cellCount(upload)
+  if (count !== null && index >= count)
+    throw new HttpError('bad_request', { detail: `chunk_index: the upload has ${count} chunks, from 0.` })
+  const { start, end } = cellRange(index, upload)
+  const length = end - start
+  if (announced === 0) throw new HttpError('bad_request', { detail: 'The chunk is empty.' })
+  if (announced !== null && announced > length) throw tooLong(length)
+  if (announced !== null && announced < length) throw tooShort(announced, length)
+  return length
+}
+
+async function storeChunk(
+  deps: Deps,
+  upload: Upload,
+  { index, body, turn, sha256, length }: Omit<PutChunk, 'id'> & { length: number },
+): Promise<void> {
+  const { ledger, store } = deps
+  const committed = (await ledger.cell(upload.id, index))?.bytes ?? 0
+  const position = cellRange(index, upload).start
+  const hash = sha256.length > 0 ? createHash('sha256') : undefined
+  const write = { upload, body, turn, ...(hash && { digest: hash }) }
+
+  let taken = 0
+  let same = true
+  if (committed > 0) {
+    const compared = await store.compareAt({ ...write, position, length: committed })
+    if (compared.failure) throw compared.failure
+    taken = compared.bytes
+    same = compared.same
+  }
+  if (same && taken === committed && committed < length) {
+    const written = await store.writeAt({ ...write, position: position + taken, length: length - taken })
+    if (written.failure) throw written.failure
+    taken += written.bytes
+  }
+  assertUnbroken(body)
+  if (!same) throw new HttpError('conflict', { detail: 'The chunk is stored already, with other bytes.' })
+  if (taken === 0) throw new HttpError('bad_request', { detail: 'The chunk is empty.' })
+  if (taken < length) throw tooShort(taken, length)
+  if ((await body.take(1)) !== null) throw tooLong(length)
+  const digest = hash?.digest('hex')
+  if (sha256.some((expected) => expected !== digest))
+    throw new HttpError('bad_request', { detail: 'The SHA-256 of the body is not the announced one.' })
+  if (committed === length) return
+
+  await commitCells(deps)(upload, {
+    cells: [{ index, from: committed, to: length, whole: true, ...(digest && { sha256: digest }) }],
+    fills: upload.dialect === 'tus',
+  })
+}
+
+const tooLong = (length: number) =>
+  new HttpError('payload_too_large', { detail: `The body is longer than the chunk's ${length} bytes.` })
+
+const tooShort = (bytes: number, length: number) =>
+  new HttpError('bad_request', { detail: `The chunk must have ${length} bytes, not ${bytes}.` })

@@ -1,0 +1,92 @@
+import { HttpError } from '../core/errors.ts'
+import { cellCount, missingCells } from '../core/geometry.ts'
+import type { ListQuery } from '../core/ports.ts'
+import { assertNotExpired, isUploadId, publicStatus, type Upload } from '../core/upload.ts'
+import { appendTo } from './append.ts'
+import { completeUpload, resumeFinalizing } from './complete.ts'
+import { createUpload } from './create.ts'
+import type { Deps } from './deps.ts'
+import { reap } from './expire.ts'
+import { freeChunk } from './free-chunk.ts'
+import { putChunk } from './put-chunk.ts'
+import { removeUpload } from './remove.ts'
+
+/** Everything that can be done with uploads, in whatever dialect it was asked for. */
+export const createUploads = (deps: Deps) => {
+  const owners = rememberOwners(deps)
+  return {
+  create: createUpload(deps),
+  append: appendTo(deps),
+  putChunk: putChunk(deps),
+  freeChunk: freeChunk(deps),
+  complete: completeUpload(deps),
+  remove: async (id: string): Promise<void> => {
+    await removeUpload(deps)(id)
+    owners.forget(id)
+  },
+  reap: reap(deps),
+  resumeFinalizing: resumeFinalizing(deps),
+  list: (query: ListQuery) => deps.ledger.list(query),
+  get: getUpload(deps),
+  authorise: owners.authorise,
+  missingChunks: missingChunks(deps),
+  /** The bytes from `start` up to but not including `end`. */
+  read: (upload: Upload, range: { start: number; end: number }) => deps.store.read(upload, range),
+}}
+
+export type Uploads = ReturnType<typeof createUploads>
+
+/** @throws {HttpError} not_found 404, gone 410 */
+const getUpload =
+  (deps: Deps) =>
+  async (id: string): Promise<Upload> => {
+    const upload = await deps.ledger.get(id)
+    if (!upload) throw new HttpError('not_found')
+    assertNotExpired(upload, deps.now())
+    return upload
+  }
+
+const REMEMBERED_OWNERS = 10_000
+
+/**
+ * An id keeps its owner for ever and is never given out again, so what was looked up once is
+ * remembered; whether the upload is still there is for each use case to see.
+ */
+function rememberOwners({ ledger }: Deps) {
+  const owners = new Map<string, string>()
+  const ownerOf = async (id: string): Promise<string> => {
+    const known = owners.get(id)
+    if (known !== undefined) return known
+    const upload = await ledger.get(id)
+    if (!upload) throw new HttpError('not_found')
+    const oldest = owners.size >= REMEMBERED_OWNERS ? owners.keys().next().value : undefined
+    if (oldest !== undefined) owners.delete(oldest)
+    owners.set(id, upload.ownerId)
+    return upload.ownerId
+  }
+  return {
+    /**
+     * Lets only the owner on.
+     * @throws {HttpError} not_found 404 for anything but an id that exists, forbidden 403
+     */
+    async authorise(id: string, userId: string): Promise<void> {
+      if (!isUploadId(id)) throw new HttpError('not_found')
+      if ((await ownerOf(id)) !== userId) throw new HttpError('forbidden')
+    },
+    forget: (id: string) => owners.delete(id),
+  }
+}
+
+/** @throws {HttpError} not_found 404, gone 410, conflict 409 while the length is not declared */
+const missingChunks = (deps: Deps) => async (id: string) => {
+  const upload = await getUpload(deps)(id)
+  const count = cellCount(upload)
+  const stored = await deps.ledger.storedCells(id)
+  // While the length is deferred, nobody knows the last chunk: the gaps before the furthest one are told.
+  const known = count ?? (stored.at(-1) ?? -1) + 1
+  return {
+    upload_id: id,
+    missing_chunk_indexes: missingCells(known, stored),
+    status: publicStatus(upload.status),
+  }
+}
