@@ -63,6 +63,7 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
     const withBody = exchange.admission !== null
     if (withBody) checkFirstBody(exchange.req)
     const response = await create(request, context, headers)
+    response.headers.set('Content-Length', '0')
     const upload = withBody ? await takeFirstBody(exchange) : await uploads.get(exchange.uploadId)
     if (withBody) response.headers.set('Upload-Offset', String(upload.offset))
     setExpiry(response.headers, upload)

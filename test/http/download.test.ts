@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { mkdtemp, open, readdir, readlink, rm, truncate, writeFile } from 'node:fs/promises'
 import http, { type IncomingHttpHeaders, type IncomingMessage, type Server } from 'node:http'
-import { connect, type AddressInfo } from 'node:net'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { parse as parseDisposition } from 'content-disposition'
@@ -20,6 +21,8 @@ const LAST_MODIFIED = 'Mon, 06 May 2024 07:08:09 GMT'
 const EARLIER = 'Mon, 06 May 2024 07:08:08 GMT'
 const LATER = 'Mon, 06 May 2024 07:08:10 GMT'
 const ID = '6f9619ff-8b86-4d01-b42d-00cf4fc964ff'
+/** how Node's client tells of a connection that broke after the head, and before it */
+const BROKEN = /aborted|socket hang up/
 const ETAG = `"${ID}"`
 
 type Read = ChunkStore['read']
@@ -34,7 +37,8 @@ let tenBytes: string
 const servers: Server[] = []
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'download-'))
+  // Holes of a sparse file read several times faster from a RAM disk, and take no room there either.
+  folder = await mkdtemp(path.join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'download-'))
   tenBytes = await file(TEN)
 })
 afterEach(() => {
@@ -128,10 +132,13 @@ function partsOf({ headers, body }: Answer): string[][] {
   expect(pieces.shift()).toBe('')
   expect(pieces.pop()).toBe('--\r\n')
   return pieces.map((piece) => {
-    const [, type, range, bytes] = /^\r\nContent-Type: (.*)\r\nContent-Range: (.*)\r\n\r\n(.*)$/s.exec(piece) ?? []
+    const [, type, range, bytes] =
+      /^\r\nContent-Type: (.*)\r\nContent-Range: (.*)\r\n\r\n(.*)$/s.exec(piece) ?? []
     return [type ?? '', range ?? '', bytes ?? '']
   })
 }
+
+const eventually = (check: () => unknown) => vi.waitFor(check, { timeout: 15_000, interval: 20 })
 
 async function openHandles(name: string): Promise<number> {
   const links = (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => ''))
@@ -164,12 +171,19 @@ describe('the whole file', () => {
       throw new Error('asked')
     })
     const { status, headers, body } = await answerOf(await request(port))
-    expect({ status, length: headers['content-length'], body }).toEqual({ status: 200, length: '0', body: '' })
+    expect({ status, length: headers['content-length'], body }).toEqual({
+      status: 200,
+      length: '0',
+      body: '',
+    })
   })
 
-  it.each(['INITIATED', 'IN_PROGRESS', 'FAILED', 'ABORTED'] as const)('of an upload that is %s is 409', async (status) => {
-    expect(await ask({}, 'GET', { status })).toMatchObject({ status: 409, body: 'conflict' })
-  })
+  it.each(['INITIATED', 'IN_PROGRESS', 'FAILED', 'ABORTED'] as const)(
+    'of an upload that is %s is 409',
+    async (status) => {
+      expect(await ask({}, 'GET', { status })).toMatchObject({ status: 409, body: 'conflict' })
+    },
+  )
 
   it('of an upload that is FINALIZING is 409 and calls it IN_PROGRESS', async () => {
     const { port, outcomes } = await serve({ status: 'FINALIZING' })
@@ -200,9 +214,12 @@ describe('one range', () => {
     })
   })
 
-  it.each(['bytes=5-2', 'bytes=-', 'bytes=1e0-2e0', 'bytes=a-b', 'nonsense', 'items=0-1'])('%s is ignored', async (range) => {
-    expect(await ask({ range })).toMatchObject({ status: 200, body: TEN })
-  })
+  it.each(['bytes=5-2', 'bytes=-', 'bytes=1e0-2e0', 'bytes=a-b', 'nonsense', 'items=0-1'])(
+    '%s is ignored',
+    async (range) => {
+      expect(await ask({ range })).toMatchObject({ status: 200, body: TEN })
+    },
+  )
 
   it.each(['bytes=10-', 'bytes=-0', 'bytes=99-100,200-'])('%s is 416 with the size', async (range) => {
     const { status, headers, body } = await ask({ range })
@@ -267,8 +284,10 @@ describe('several ranges', () => {
   })
 
   it('a store that fails between two of them breaks the connection', async () => {
-    const { port } = await serve({}, (_upload, { start, end }) => readFile(start === 0 ? tenBytes : '/nowhere', { start, end }))
-    await expect(answerOf(await request(port, { range: 'bytes=0-1,4-5' }))).rejects.toThrow('aborted')
+    const { port } = await serve({}, (_upload, { start, end }) =>
+      readFile(start === 0 ? tenBytes : '/nowhere', { start, end }),
+    )
+    await expect(request(port, { range: 'bytes=0-1,4-5' }).then(answerOf)).rejects.toThrow(BROKEN)
   })
 })
 
@@ -329,7 +348,11 @@ describe('conditions, in the order of RFC 9110 §13.2.2', () => {
     for (const method of ['GET', 'HEAD']) {
       const { status, headers, body } = await ask({ 'if-none-match': ETAG }, method)
       expect({ status, body }).toEqual({ status: 304, body: '' })
-      expect(headers).toMatchObject({ etag: ETAG, 'last-modified': LAST_MODIFIED, 'cache-control': 'private, no-cache' })
+      expect(headers).toMatchObject({
+        etag: ETAG,
+        'last-modified': LAST_MODIFIED,
+        'cache-control': 'private, no-cache',
+      })
       expect(headers).not.toHaveProperty('content-length')
     }
   })
@@ -352,14 +375,19 @@ describe('what was uploaded does not run', () => {
     }
   })
 
-  it.each(['image/png', 'image/webp', 'audio/mpeg', 'video/mp4', 'text/plain', 'Text/Plain; charset=utf-8', 'application/pdf'])(
-    '%s is shown inline',
-    async (contentType) => {
-      const { headers } = await ask({}, 'GET', { contentType })
-      expect(headers['content-type']).toBe(contentType)
-      expect(headers['content-disposition']).toBe('inline; filename=ten.bin')
-    },
-  )
+  it.each([
+    'image/png',
+    'image/webp',
+    'audio/mpeg',
+    'video/mp4',
+    'text/plain',
+    'Text/Plain; charset=utf-8',
+    'application/pdf',
+  ])('%s is shown inline', async (contentType) => {
+    const { headers } = await ask({}, 'GET', { contentType })
+    expect(headers['content-type']).toBe(contentType)
+    expect(headers['content-disposition']).toBe('inline; filename=ten.bin')
+  })
 
   it.each([
     'text/html',
@@ -392,12 +420,16 @@ describe('what was uploaded does not run', () => {
     'image/png; a b=c',
     'image/ png',
     'bild/ü',
-    `a/b${'; '.repeat(2000)}=`,
   ])('the type %j is no type: application/octet-stream, attached', async (contentType) => {
     const { headers } = await ask({}, 'GET', { contentType })
     expect(headers['content-type']).toBe('application/octet-stream')
     expect(headers['content-disposition']).toMatch(/^attachment;/)
     expect(headers).not.toHaveProperty('x-evil')
+  })
+
+  it('a type of 100,000 characters made to backtrack is refused like any other', async () => {
+    const contentType = `a/b${'; \t '.repeat(25_000)}=`
+    expect((await ask({}, 'GET', { contentType })).headers['content-type']).toBe('application/octet-stream')
   })
 })
 
@@ -408,7 +440,7 @@ describe('the file name', () => {
   it.each([
     ['plain.txt', 'attachment; filename=plain.txt'],
     ['two words.txt', 'attachment; filename="two words.txt"'],
-    ['a"b.txt', `attachment; filename="a_b.txt"; filename*=UTF-8''a%22b.txt`.replace('"a_b.txt"', 'a_b.txt')],
+    ['a"b.txt', `attachment; filename=a_b.txt; filename*=UTF-8''a%22b.txt`],
     ['50%41.txt', `attachment; filename=50_41.txt; filename*=UTF-8''50%2541.txt`],
     ['文件.txt', `attachment; filename=__.txt; filename*=UTF-8''%E6%96%87%E4%BB%B6.txt`],
     ['😀.png', `attachment; filename=_.png; filename*=UTF-8''%F0%9F%98%80.png`],
@@ -441,11 +473,14 @@ describe('the file name', () => {
     expect(parseDisposition(header)).toMatchObject({ type: 'attachment', parameters: { filename: saved } })
   })
 
-  it.each(['a', '文', '😀'])('of 5,000 %s is cut to what fits in a header and keeps its extension', async (character) => {
-    const header = await dispositionOf(`${character.repeat(5000)}.tar`)
-    expect(header.length).toBeLessThan(4096)
-    expect(parseDisposition(header).parameters.filename).toBe(`${character.repeat(200)}.tar`)
-  })
+  it.each(['a', '文', '😀'])(
+    'of 5,000 %s is cut to what fits in a header and keeps its extension',
+    async (character) => {
+      const header = await dispositionOf(`${character.repeat(5000)}.tar`)
+      expect(header.length).toBeLessThan(4096)
+      expect(parseDisposition(header).parameters.filename).toBe(`${character.repeat(200)}.tar`)
+    },
+  )
 })
 
 describe('a store that fails', () => {
@@ -470,15 +505,19 @@ describe('a store that fails', () => {
     ['gives too much', yields('0123', '4567890'), '1 bytes too many'],
   ])('in the middle (%s) breaks the connection and is told to the caller', async (_, read, message) => {
     const { port, outcomes } = await serve({}, read)
-    await expect(answerOf(await request(port))).rejects.toThrow('aborted')
-    await vi.waitFor(() => expect(outcomes).toEqual([expect.objectContaining({ message: expect.stringContaining(message) as string })]))
+    await expect(request(port).then(answerOf)).rejects.toThrow(BROKEN)
+    await eventually(() =>
+      expect(outcomes).toEqual([
+        expect.objectContaining({ message: expect.stringContaining(message) as string }),
+      ]),
+    )
   })
 
   it('by a file shorter than the upload breaks the connection and leaves no handle', async () => {
     const short = await file(TEN.slice(0, 7))
     const { port, outcomes } = await serve({}, readerOf(short))
-    await expect(answerOf(await request(port))).rejects.toThrow('aborted')
-    await vi.waitFor(() => expect(String(outcomes[0])).toContain('3 bytes before 10'))
+    await expect(request(port).then(answerOf)).rejects.toThrow(BROKEN)
+    await eventually(() => expect(String(outcomes[0])).toContain('3 bytes before 10'))
     expect(await openHandles(short)).toBe(0)
   })
 })
@@ -492,7 +531,7 @@ describe('a client that goes away', () => {
     await once(res, 'data')
     expect(await openHandles(large)).toBe(1)
     res.destroy()
-    await vi.waitFor(() => expect(outcomes).toEqual(['ok']))
+    await eventually(() => expect(outcomes).toEqual(['ok']))
     expect(await openHandles(large)).toBe(0)
   })
 
@@ -506,7 +545,7 @@ describe('a client that goes away', () => {
       bytes += (piece as Buffer).length
       if (bytes > MIB) break
     }
-    await vi.waitFor(() => expect(outcomes).toEqual(['ok']))
+    await eventually(() => expect(outcomes).toEqual(['ok']))
     expect(await openHandles(large)).toBe(0)
   })
 
@@ -518,7 +557,8 @@ describe('a client that goes away', () => {
         let first = true
         return {
           next() {
-            if (!first) return new Promise((resolve) => (giveUp = () => resolve({ done: true, value: undefined })))
+            if (!first)
+              return new Promise((resolve) => (giveUp = () => resolve({ done: true, value: undefined })))
             first = false
             return Promise.resolve({ done: false, value: Buffer.from('012') })
           },
@@ -533,25 +573,24 @@ describe('a client that goes away', () => {
     const { port, outcomes } = await serve({}, read)
     const res = await request(port)
     await once(res, 'data')
-    await vi.waitFor(() => expect(giveUp).toBeDefined())
+    await eventually(() => expect(giveUp).toBeDefined())
     res.destroy()
-    await vi.waitFor(() => expect(outcomes).toEqual(['ok']))
+    await eventually(() => expect(outcomes).toEqual(['ok']))
     expect(returned).toBe(1)
   })
 
   it('with a source that fails on its way out is no error', async () => {
-    const read: Read = async function* () {
-      try {
-        for (;;) yield Buffer.alloc(MIB)
-      } finally {
-        throw new Error('the stream would not close')
-      }
-    }
+    const read: Read = () => ({
+      [Symbol.asyncIterator]: () => ({
+        next: () => Promise.resolve({ done: false, value: Buffer.alloc(MIB) }),
+        return: () => Promise.reject(new Error('the stream would not close')),
+      }),
+    })
     const { port, outcomes } = await serve({ size: 256 * MIB }, read)
     const res = await request(port)
     await once(res, 'data')
     res.destroy()
-    await vi.waitFor(() => expect(outcomes).toEqual(['ok']))
+    await eventually(() => expect(outcomes).toEqual(['ok']))
   })
 
   it('releases the pipelined downloads behind the one it broke off, too', async () => {
@@ -560,12 +599,12 @@ describe('a client that goes away', () => {
     const { port, outcomes } = await serve({ size }, readerOf(large))
     const client = connect(port, '127.0.0.1')
     client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(3))
-    await vi.waitFor(async () => expect(await openHandles(large)).toBeGreaterThan(1))
+    await eventually(async () => expect(await openHandles(large)).toBeGreaterThan(1))
     const opened = await openHandles(large)
     client.destroy()
-    await vi.waitFor(() => expect(outcomes.length).toBeGreaterThanOrEqual(opened))
+    await eventually(async () => expect(await openHandles(large)).toBe(0))
+    await eventually(() => expect(outcomes.length).toBeGreaterThanOrEqual(opened))
     expect(outcomes.every((outcome) => outcome === 'ok')).toBe(true)
-    expect(await openHandles(large)).toBe(0)
   })
 
   it('before the first byte is read opens no file', async () => {
@@ -595,10 +634,10 @@ describe('a client that goes away', () => {
     const { port, server, outcomes } = await serve()
     const connections = once(server, 'connection')
     await answerOf(await request(port, {}, 'GET', agent))
-    const [socket] = (await connections) as [import('node:net').Socket]
+    const [socket] = (await connections) as [Socket]
     const listeners = socket.listenerCount('close')
     for (let i = 0; i < 5; i++) await answerOf(await request(port, {}, 'GET', agent))
-    expect(outcomes).toHaveLength(6)
+    await eventually(() => expect(outcomes).toHaveLength(6))
     expect(socket.listenerCount('close')).toBe(listeners)
     expect(await openHandles(tenBytes)).toBe(0)
     agent.destroy()
@@ -628,7 +667,7 @@ describe('memory', () => {
     res.pause()
     // What the kernel and the client's parser take is a few MiB; the rest has to wait with the store.
     let before = -1
-    await vi.waitFor(() => {
+    await eventually(() => {
       const same = asked === before
       before = asked
       expect(same).toBe(true)
@@ -643,17 +682,24 @@ describe('memory', () => {
   it('does not grow with the file: 2 GiB in less than 100 MiB', async () => {
     const size = 2 * 1024 ** 3
     const { port } = await serve({ size }, readerOf(await sparseFile(size, TEN)))
+    // A client that reads into one buffer, so that what grows is the server.
+    const buffer = Buffer.alloc(MIB)
     const before = process.memoryUsage.rss()
+    let head = 0
     let bytes = 0
     let most = 0
     let end = ''
-    const res = await request(port)
-    for await (const piece of res) {
-      bytes += (piece as Buffer).length
-      end = (piece as Buffer).subarray(-10).toString()
+    const callback = (length: number) => {
+      head ||= buffer.indexOf('\r\n\r\n') + 4
+      bytes += length
+      end = (end + buffer.toString('latin1', Math.max(0, length - 10), length)).slice(-10)
       most = Math.max(most, process.memoryUsage.rss())
+      return true
     }
-    expect({ bytes, end }).toEqual({ bytes: size, end: TEN })
+    const client = connect({ port, host: '127.0.0.1', onread: { buffer, callback } })
+    client.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+    await once(client, 'end')
+    expect({ bytes: bytes - head, end }).toEqual({ bytes: size, end: TEN })
     expect((most - before) / MIB).toBeLessThan(100)
-  }, 60_000)
+  })
 })

@@ -30,9 +30,12 @@ describe('a Range header (RFC 9110 §14.1)', () => {
     },
   )
 
-  it.each(['bytes=0-', 'bytes=0-0', 'bytes=-1', 'bytes=-0'])('%s of an empty file is unsatisfiable', (header) => {
-    expect(pairs(header, 0)).toEqual([])
-  })
+  it.each(['bytes=0-', 'bytes=0-0', 'bytes=-1', 'bytes=-0'])(
+    '%s of an empty file is unsatisfiable',
+    (header) => {
+      expect(pairs(header, 0)).toEqual([])
+    },
+  )
 
   it.each([
     'bytes=5-2',
@@ -60,9 +63,12 @@ describe('a Range header (RFC 9110 §14.1)', () => {
     expect(parseRange(header)).toBeNull()
   })
 
-  it.each(['items=0-1', 'seconds=1-2', 'xbytes=0-1', 'none=0-1'])('the other unit in %s is ignored', (header) => {
-    expect(parseRange(header)).toBeNull()
-  })
+  it.each(['items=0-1', 'seconds=1-2', 'xbytes=0-1', 'none=0-1'])(
+    'the other unit in %s is ignored',
+    (header) => {
+      expect(parseRange(header)).toBeNull()
+    },
+  )
 
   it('no header asks for no range', () => {
     expect(parseRange(undefined)).toBeNull()
@@ -71,7 +77,10 @@ describe('a Range header (RFC 9110 §14.1)', () => {
   it.each(['Bytes=0-1,4-5', 'BYTES=0-1,4-5', 'bytes=0-1 ,\t4-5', ' bytes=0-1, 4-5 ', 'bytes=,0-1,,4-5,'])(
     '"%s" asks for the same as bytes=0-1,4-5',
     (header) => {
-      expect(pairs(header)).toEqual([[0, 2], [4, 6]])
+      expect(pairs(header)).toEqual([
+        [0, 2],
+        [4, 6],
+      ])
     },
   )
 
@@ -89,8 +98,16 @@ describe('a Range header (RFC 9110 §14.1)', () => {
 
 describe('several ranges (RFC 9110 §14.2)', () => {
   it('stay in the order in which they were asked for', () => {
-    expect(pairs('bytes=8-9,0-1,-4')).toEqual([[8, 10], [0, 2], [6, 10]])
-    expect(pairs('bytes=8-9,0-1,4-4')).toEqual([[8, 10], [0, 2], [4, 5]])
+    expect(pairs('bytes=8-9,0-1,-4')).toEqual([
+      [8, 10],
+      [0, 2],
+      [6, 10],
+    ])
+    expect(pairs('bytes=8-9,0-1,4-4')).toEqual([
+      [8, 10],
+      [0, 2],
+      [4, 5],
+    ])
   })
 
   it('lose the members that no byte satisfies', () => {
@@ -98,20 +115,27 @@ describe('several ranges (RFC 9110 §14.2)', () => {
   })
 
   it(`are the whole file from ${MAX_RANGES + 1} on`, () => {
-    const singles = (count: number) => `bytes=${Array.from({ length: count }, (_, i) => `${2 * i}-${2 * i}`).join()}`
+    const singles = (count: number) =>
+      `bytes=${Array.from({ length: count }, (_, i) => `${2 * i}-${2 * i}`).join()}`
     expect(pairs(singles(MAX_RANGES), 1000)).toHaveLength(MAX_RANGES)
     expect(pairs(singles(MAX_RANGES + 1), 1000)).toBeNull()
   })
 
   it('are the whole file when more than two of them overlap', () => {
-    expect(pairs('bytes=0-2,2-4', 100)).toEqual([[0, 3], [2, 5]])
+    expect(pairs('bytes=0-2,2-4', 100)).toEqual([
+      [0, 3],
+      [2, 5],
+    ])
     expect(pairs('bytes=4-6,0-2,2-4', 100)).toBeNull()
     expect(pairs('bytes=1-1,1-1,1-1', 100)).toBeNull()
   })
 
   it('are the whole file when they add up to more than it', () => {
     expect(pairs('bytes=0-9,0-9')).toBeNull()
-    expect(pairs('bytes=0-4,5-9')).toEqual([[0, 5], [5, 10]])
+    expect(pairs('bytes=0-4,5-9')).toEqual([
+      [0, 5],
+      [5, 10],
+    ])
   })
 })
 
@@ -140,10 +164,14 @@ describe('an HTTP date (RFC 9110 §5.6.7)', () => {
     },
   )
 
-  it.each(['1994-11-06T08:49:37Z', '0', '', 'Sun, 06 Nov 1994 08:49:37 CET', 'Sun, 99 Foo 1994 08:49:37 GMT', undefined])(
-    'is not read out of "%s"',
-    (header) => {
-      expect(httpDate(header)).toBeNaN()
-    },
-  )
+  it.each([
+    '1994-11-06T08:49:37Z',
+    '0',
+    '',
+    'Sun, 06 Nov 1994 08:49:37 CET',
+    'Sun, 99 Foo 1994 08:49:37 GMT',
+    undefined,
+  ])('is not read out of "%s"', (header) => {
+    expect(httpDate(header)).toBeNaN()
+  })
 })

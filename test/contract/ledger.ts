@@ -1,0 +1,25 @@
+import { afterAll, beforeAll, describe } from 'vitest'
+import { changesCells } from './ledger-cells.ts'
+import { countsBytes } from './ledger-commits.ts'
+import type { Fixture } from './ledger-fixture.ts'
+import { agreesWithModel } from './ledger-model.ts'
+import { keepsUploads } from './ledger-uploads.ts'
+import { movesStatuses } from './ledger-statuses.ts'
+
+/** What every UploadLedger does, whatever database is behind it. */
+export function ledgerContract(name: string, open: () => Promise<Fixture>): void {
+  describe(`UploadLedger on ${name}`, () => {
+    let fixture: Fixture
+    beforeAll(async () => {
+      fixture = await open()
+    })
+    afterAll(() => fixture.close())
+
+    const current = () => fixture
+    describe('uploads', () => keepsUploads(current))
+    describe('commits', () => countsBytes(current))
+    describe('cells and lengths', () => changesCells(current))
+    describe('statuses', () => movesStatuses(current))
+    describe('model', () => agreesWithModel(current))
+  })
+}
