@@ -60,7 +60,7 @@ const migrationNames = (folder: string): string[] =>
   readdirSync(folder, { withFileTypes: true })
     .filter((entry) => entry.isDirectory())
     .map((entry) => entry.name)
-    .sort()
+    .toSorted()
 
 const datamodel = (content: string | null): DiffTarget =>
   content === null
@@ -116,4 +116,5 @@ async function main([command, name = '']: string[]): Promise<number> {
   return 2
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) process.exitCode = await main(process.argv.slice(2))
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href)
+  process.exitCode = await main(process.argv.slice(2))

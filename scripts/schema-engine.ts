@@ -27,7 +27,7 @@ export async function schemaEngine(): Promise<SchemaEngine> {
   if (!loaded) loadWasm()
   loaded = true
   const factory = bindMigrationAwareSqlAdapterFactory(memoryDatabase())
-  return bindings.SchemaEngine.new({ datamodels: undefined }, () => {}, factory as never)
+  return bindings.SchemaEngine.new({ datamodels: undefined }, () => {}, factory)
 }
 
 function loadWasm(): void {
@@ -39,7 +39,10 @@ function loadWasm(): void {
       },
     },
   })
-  const file = new URL('schema_engine_bg.wasm', import.meta.resolve('@prisma/schema-engine-wasm/schema_engine_bg'))
+  const file = new URL(
+    'schema_engine_bg.wasm',
+    import.meta.resolve('@prisma/schema-engine-wasm/schema_engine_bg'),
+  )
   const module = new WebAssembly.Module(readFileSync(file))
   const { exports } = new WebAssembly.Instance(module, { './schema_engine_bg.js': bindings })
   bindings.__wbg_set_wasm(exports)

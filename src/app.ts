@@ -3,12 +3,14 @@ import express, { type Express, type Request, type Response } from 'express'
 import { HttpError, unavailable } from './core/errors.ts'
 import type { Gate } from './core/ports.ts'
 import type { Authenticate } from './http/auth.ts'
+import { applyCors } from './http/cors.ts'
 import { serveFile } from './http/download.ts'
 import { sendNativeError, sendTusError } from './http/errors.ts'
 import type { Exchange, Guard, Handler, OpenBody } from './http/exchange.ts'
 import * as may from './http/guards.ts'
 import * as native from './http/native.ts'
 import * as operate from './http/operations.ts'
+import { overrideMethod } from './http/tus-request.ts'
 import { createTus, type TusOptions } from './http/tus.ts'
 import type { RequestLine } from './observe/log.ts'
 import type { Uploads } from './uploads/use-cases.ts'
@@ -19,6 +21,7 @@ export interface App {
   authenticate: Authenticate
   openBody: OpenBody
   tus: TusOptions
+  corsAllowedOrigins: readonly string[]
   operations: operate.Operations
   metricsToken: string | null
   /** told of every request when it is over */
@@ -81,6 +84,10 @@ export function createApp(app: App): Express {
   server.disable('x-powered-by')
   server.disable('etag')
   server.set('query parser', 'simple')
+  server.use((req, res, next) => {
+    overrideMethod(req)
+    if (!applyCors(req, res, app.corsAllowedOrigins)) next()
+  })
   const serve = (path: string, work: (exchange: Exchange) => Promise<void>) => {
     const sendError = path.startsWith('/files') ? sendTusError : sendNativeError
     return async (req: Request, res: Response): Promise<void> => {

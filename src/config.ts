@@ -16,11 +16,14 @@ export interface Config {
   readonly maxGlobalInflightChunks: number
   readonly taskQueueMaxsize: number
   readonly workerCount: number
+  readonly maxConcatParts: number
   readonly uploadTtlMs: number
   readonly bodyIdleTimeoutMs: number
   readonly shutdownGraceMs: number
   readonly corsAllowedOrigins: readonly string[]
   readonly publicBaseUrl: string | null
+  /** whether forwarded headers tell the truth */
+  readonly trustProxy: boolean
   readonly metricsToken: string | null
   readonly logLevel: string
 }
@@ -72,6 +75,7 @@ const VARIABLES = {
   MAX_GLOBAL_INFLIGHT_CHUNKS: [integer(1), '128', 'a whole number, at least 1'],
   TASK_QUEUE_MAXSIZE: [integer(1), '512', 'a whole number, at least 1'],
   WORKER_COUNT: [integer(1), '16', 'a whole number, at least 1'],
+  MAX_CONCAT_PARTS: [integer(1, 10_000), '1000', 'a whole number from 1 to 10000'],
   UPLOAD_TTL_SECONDS: [integer(1, 3_153_600_000), '86400', 'a number of seconds, at least 1'],
   BODY_IDLE_TIMEOUT_SECONDS: [integer(1, 86_400), '60', 'a number of seconds from 1 to 86400'],
   SHUTDOWN_GRACE_SECONDS: [integer(0, 3_600), '30', 'a number of seconds from 0 to 3600'],
@@ -83,9 +87,14 @@ const VARIABLES = {
     'origins such as https://app.example.com, separated by commas, or *',
   ],
   PUBLIC_BASE_URL: [
-    z.string().refine((text) => text === '' || isHttpUrl(text)),
+    z.string().refine((text) => text === '' || text === '/' || isHttpUrl(text)),
     '',
-    'the http(s) URL that clients reach this server by',
+    'the http(s) URL that clients reach this server by, or / for relative URLs',
+  ],
+  TRUST_PROXY: [
+    z.enum(['0', '1', 'false', 'true']).transform((text) => text === '1' || text === 'true'),
+    'false',
+    'true or false',
   ],
   METRICS_TOKEN: [z.string(), '', 'a token'],
   LOG_LEVEL: [
@@ -128,11 +137,13 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     maxGlobalInflightChunks: v.MAX_GLOBAL_INFLIGHT_CHUNKS,
     taskQueueMaxsize: v.TASK_QUEUE_MAXSIZE,
     workerCount: v.WORKER_COUNT,
+    maxConcatParts: v.MAX_CONCAT_PARTS,
     uploadTtlMs: v.UPLOAD_TTL_SECONDS * 1000,
     bodyIdleTimeoutMs: v.BODY_IDLE_TIMEOUT_SECONDS * 1000,
     shutdownGraceMs: v.SHUTDOWN_GRACE_SECONDS * 1000,
     corsAllowedOrigins: v.CORS_ALLOWED_ORIGINS,
-    publicBaseUrl: v.PUBLIC_BASE_URL.replace(/\/+$/, '') || null,
+    publicBaseUrl: v.PUBLIC_BASE_URL === '' ? null : v.PUBLIC_BASE_URL.replace(/\/+$/, ''),
+    trustProxy: v.TRUST_PROXY,
     metricsToken: v.METRICS_TOKEN || null,
     logLevel: v.LOG_LEVEL,
   })

@@ -17,14 +17,13 @@ if (config.developmentKeys)
 try {
   const server = await startServer(config, { log, version })
   greet(config, server.url)
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(signal))
-
   const stop = async (signal: string): Promise<void> => {
     log.info({ signal }, 'shutting down')
     await server.close()
     log.info('bye')
     process.exit(0)
   }
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(signal))
 } catch (error) {
   log.fatal({ err: error }, 'the server could not start')
   process.exit(1)

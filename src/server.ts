@@ -25,6 +25,8 @@ export interface RunningServer {
 }
 
 const REAP_EVERY_MS = 60_000
+/** room for one URL of a part */
+const CONCAT_URL_BYTES = 160
 
 /** Builds the rooms of a process, wires them and listens. */
 export async function startServer(
@@ -56,9 +58,11 @@ export async function startServer(
     openBody: bodies.open,
     tus: {
       maxUploadBytes: config.maxUploadBytes,
+      maxConcatParts: config.maxConcatParts,
       publicBaseUrl: config.publicBaseUrl,
-      allowedOrigins: config.corsAllowedOrigins,
+      trustProxy: config.trustProxy,
     },
+    corsAllowedOrigins: config.corsAllowedOrigins,
     operations: {
       version,
       draining: () => draining,
@@ -81,6 +85,8 @@ export async function startServer(
       headersTimeout: 30_000,
       keepAliveTimeout: 65_000,
       highWaterMark: 256 * 1024,
+      // An Upload-Concat header names every part by its URL.
+      maxHeaderSize: 16 * 1024 + config.maxConcatParts * CONCAT_URL_BYTES,
     },
     app,
   )

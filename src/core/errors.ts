@@ -18,6 +18,7 @@ const TABLE = {
   unprocessable: [422, 'A field has a value that is not allowed.'],
   locked: [423, 'Another request is writing to this upload.'],
   throttled: [429, 'Too many requests at once; try again.'],
+  checksum_mismatch: [460, 'The checksum of the body is not the announced one.'],
   client_closed: [499, 'The body broke off.'],
   internal_error: [500, 'Something went wrong on our side.'],
   unavailable: [503, 'The service is not available for the moment; try again.'],

@@ -4,6 +4,13 @@ import type { Cell, Dialect, NewUpload, Status, Upload } from './upload.ts'
 /** The truth: what every upload is, and which of its bytes count. */
 export interface UploadLedger {
   create(upload: NewUpload): Promise<Upload>
+  /**
+   * Creates the upload that parts make: every byte counted, FINALIZING. One `key` is given out once:
+   * the second to come gets the first one's upload.
+   */
+  createFinal(upload: NewUpload & { size: number }, key: string): Promise<Upload>
+  /** the upload that `key` was given out for, unless it was deleted since */
+  findFinal(key: string): Promise<Upload | null>
   /** null for an id that was never given out, was deleted, or whose tombstone is gone */
   get(id: string): Promise<Upload | null>
   /** the caller's own, newest first; `cursor` is the last answer's `nextCursor` */
@@ -30,6 +37,8 @@ export interface UploadLedger {
   markDeleted(id: string, at: Date): Promise<boolean>
   /** Drops the rows of an upload whose bytes are gone. Idempotent. */
   purge(id: string): Promise<void>
+  /** Lets open uploads live until `at`, and no longer. */
+  setExpiry(ids: readonly string[], at: Date): Promise<void>
   /** Open uploads past their expiry, oldest first. */
   expired(now: Date, limit: number): Promise<Upload[]>
   /** Turns an open upload that is still past its expiry into a tombstone: exactly one caller gets true. */
@@ -112,6 +121,8 @@ export interface ChunkStore {
   compareAt(write: Write): Promise<Written & { same: boolean }>
   /** Makes one object of the cells. Absent where cells are in place from the start. */
   finalize?(upload: Upload): Promise<void>
+  /** Writes the parts one behind the other, as the target's bytes. May be broken off and done again. */
+  concat(target: Upload, parts: readonly Upload[]): Promise<void>
   /** The bytes from `start` up to but not including `end`. */
   read(upload: Upload, range: { start: number; end: number }): AsyncIterable<Uint8Array>
   /** Idempotent. */

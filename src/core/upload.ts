@@ -48,6 +48,8 @@ export interface Upload {
   readonly status: Status
   readonly contentType: string | null
   readonly metadata: Readonly<Record<string, unknown>>
+  /** `Upload-Concat` as it came: `partial`, or `final;` and the URLs of its parts; null for neither */
+  readonly concat: string | null
   /** of the whole file, hex, as the client announced it */
   readonly checksumSha256: string | null
   /** the committed prefix: the run of whole cells from 0 and the committed bytes of the next cell */
@@ -71,10 +73,21 @@ export type NewUpload = Pick<
   | 'chunkSize'
   | 'contentType'
   | 'metadata'
+  | 'concat'
   | 'checksumSha256'
   | 'createdAt'
   | 'expiresAt'
 >
+
+/** A part of a final upload: it never completes, is never downloaded, and expires even when it is full. */
+export const isPartial = (upload: Pick<Upload, 'concat'>): boolean => upload.concat === 'partial'
+
+/** Made of other uploads: it takes no bytes of its own. */
+export const isFinal = (upload: Pick<Upload, 'concat'>): boolean => upload.concat?.startsWith('final;') ?? false
+
+/** Whether it completes with its last cell, whoever brings that. */
+export const completesByItself = (upload: Pick<Upload, 'dialect' | 'concat'>): boolean =>
+  upload.dialect === 'tus' && !isPartial(upload)
 
 /** A cell of which bytes are committed, from its start: all of them once it is whole. */
 export interface Cell {

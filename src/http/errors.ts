@@ -1,4 +1,4 @@
-import { HttpError, toHttpError } from '../core/errors.ts'
+import { toHttpError, type HttpError } from '../core/errors.ts'
 import { answerEarly } from './early.ts'
 import type { Exchange } from './exchange.ts'
 

@@ -5,7 +5,7 @@ import type { Gate } from '../core/ports.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
 import type { Authenticate } from './auth.ts'
 import type { Exchange, Guard } from './exchange.ts'
-import { bringsBytes } from './tus.ts'
+import { bringsBytes } from './tus-request.ts'
 
 /** Anybody, without a key. */
 export const nobody: Guard = () => {}

@@ -53,6 +53,7 @@ export const init =
       chunkSize: wanted.chunk_size ?? null,
       contentType: wanted.content_type ?? null,
       metadata: wanted.metadata ?? {},
+      concat: null,
       checksumSha256: wanted.file_checksum_sha256?.toLowerCase() ?? null,
     })
     res

@@ -27,7 +27,11 @@ export async function commitAll(tx: Prisma.TransactionClient, commits: Commit[])
   return results
 }
 
-async function apply(tx: Prisma.TransactionClient, draft: Draft | undefined, commit: Commit): Promise<Committed> {
+async function apply(
+  tx: Prisma.TransactionClient,
+  draft: Draft | undefined,
+  commit: Commit,
+): Promise<Committed> {
   if (!draft) return { ok: false, upload: null }
   const progress = planCommit(draft.upload, commit, (index) => draft.cells.get(index) ?? null)
   if (progress === null) return { ok: false, upload: draft.upload }
@@ -89,7 +93,11 @@ function markLookedUp(draft: Draft | undefined, first: number, last: number): vo
 }
 
 /** Where the run of committed bytes ends that goes through the cell `index`. */
-async function prefixEnd(tx: Prisma.TransactionClient, { upload, cells }: Draft, index: number): Promise<number> {
+async function prefixEnd(
+  tx: Prisma.TransactionClient,
+  { upload, cells }: Draft,
+  index: number,
+): Promise<number> {
   const place = (cell: number, bytes: number) =>
     Math.min(cell * upload.chunkSize + bytes, upload.size ?? Number.MAX_SAFE_INTEGER)
   for (;;) {
@@ -128,10 +136,14 @@ async function write(tx: Prisma.TransactionClient, drafts: Draft[]): Promise<voi
   for (let done = 0; done < cells.length; done += ROWS_PER_INSERT)
     await upsertCells(tx, cells.slice(done, done + ROWS_PER_INSERT))
 
-  for (const { upload, changed } of drafts) if (changed) await updateUpload(tx, upload)
+  const uploads = drafts.filter(({ changed }) => changed).map(({ upload }) => uploadValues(upload))
+  if (uploads.length > 0) await updateUploads(tx, uploads)
 }
 
-const cellValues = (id: string, { index, bytes, whole, sha256, etag, retries, at }: ChangedCell) => Prisma.sql`(
+const cellValues = (
+  id: string,
+  { index, bytes, whole, sha256, etag, retries, at }: ChangedCell,
+) => Prisma.sql`(
   ${id}, ${index}, ${bytes}, ${whole ? 'UPLOADED' : 'PARTIAL'}, ${sha256 ?? null}, ${etag ?? null},
   ${retries ?? 0}, ${at}, ${at})`
 
@@ -144,8 +156,21 @@ const upsertCells = (tx: Prisma.TransactionClient, rows: Prisma.Sql[]) => tx.$ex
     etag = excluded.etag, retry_count = chunks.retry_count + excluded.retry_count,
     updated_at = excluded.updated_at`
 
-const updateUpload = (tx: Prisma.TransactionClient, upload: Upload) => tx.$executeRaw`
-  UPDATE uploads SET
-    status = ${upload.status}, stored_chunks = ${upload.storedCells}, "offset" = ${upload.offset},
-    append_offset = ${upload.appendOffset}, updated_at = ${upload.updatedAt}, expires_at = ${upload.expiresAt}
-  WHERE id = ${upload.id}`
+/** What changes, in a row that could be inserted: empty where a column only must not be null. */
+const uploadValues = (upload: Upload) => Prisma.sql`(
+  ${upload.id}, ${upload.status}, ${upload.storedCells}, ${upload.offset}, ${upload.appendOffset},
+  ${upload.updatedAt}, ${upload.expiresAt}, ${upload.createdAt}, '', '', '', ${upload.chunkSize}, '{}')`
+
+/**
+ * One statement for any number of rows, which an UPDATE is not without naming every type in a dialect
+ * of SQL. Nothing is ever inserted: the transaction has read these rows and holds the write lock.
+ */
+const updateUploads = (tx: Prisma.TransactionClient, rows: Prisma.Sql[]) => tx.$executeRaw`
+  INSERT INTO uploads (
+    id, status, stored_chunks, "offset", append_offset, updated_at, expires_at,
+    created_at, owner_id, dialect, file_name, chunk_size, metadata)
+  VALUES ${Prisma.join(rows)}
+  ON CONFLICT (id) DO UPDATE SET
+    status = excluded.status, stored_chunks = excluded.stored_chunks, "offset" = excluded."offset",
+    append_offset = excluded.append_offset, updated_at = excluded.updated_at,
+    expires_at = excluded.expires_at`

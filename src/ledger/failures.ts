@@ -3,7 +3,12 @@ import { unavailable } from '../core/errors.ts'
 /** Prisma's codes for a database that is away or too busy. */
 const AWAY_CODES = new Set(['P1001', 'P1002', 'P1008', 'P1017', 'P2024', 'P2028', 'P2037'])
 /** The same, where an adapter's error comes through as it is or inside a "raw query failed". */
-const AWAY_KINDS = new Set(['SocketTimeout', 'DatabaseNotReachable', 'ConnectionClosed', 'TooManyConnections'])
+const AWAY_KINDS = new Set([
+  'SocketTimeout',
+  'DatabaseNotReachable',
+  'ConnectionClosed',
+  'TooManyConnections',
+])
 const AWAY_SQLITE_CODES = /^SQLITE_(BUSY|LOCKED|IOERR|CANTOPEN)/
 
 interface DatabaseError {

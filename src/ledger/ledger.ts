@@ -11,6 +11,8 @@ import { TRANSACTION } from './transaction.ts'
 type Client = Prisma.TransactionClient
 
 const OPEN = Prisma.sql`('INITIATED', 'IN_PROGRESS')`
+/** Values of one statement: SQLite takes 32,766. */
+const IDS_PER_UPDATE = 1000
 /** Later than any date in the tables: it turns "is not null" into a range that every index serves. */
 const END_OF_TIME = new Date('9999-12-31T23:59:59.999Z')
 
@@ -21,6 +23,8 @@ export function createLedger(db: Db): UploadLedger {
 
   const ledger: UploadLedger = {
     create: (upload) => create(db, upload),
+    createFinal: (upload, key) => createFinal(db, upload, key),
+    findFinal: (key) => findFinal(db, key),
     get: (id) => get(db, id),
     list: (query) => list(db, query),
     cell: (id, index) => cell(db, id, index),
@@ -33,6 +37,7 @@ export function createLedger(db: Db): UploadLedger {
     async purge(id) {
       await db.upload.deleteMany({ where: { id } })
     },
+    setExpiry: (ids, at) => setExpiry(db, ids, at),
     expired: (now, limit) => expired(db, now, limit),
     expire: (id, now) => inTransaction((tx) => expire(tx, id, now)),
     leftovers: (tombstonesBefore, limit) => leftovers(db, tombstonesBefore, limit),
@@ -74,15 +79,43 @@ async function create(db: Db, fresh: NewUpload): Promise<Upload> {
     storedCells: 0,
     updatedAt: fresh.createdAt,
   }
-  await db.$executeRaw`
+  await insert(db, upload, null)
+  return upload
+}
+
+async function createFinal(db: Db, fresh: NewUpload & { size: number }, key: string): Promise<Upload> {
+  const upload: Upload = {
+    ...fresh,
+    status: 'FINALIZING',
+    offset: fresh.size,
+    appendOffset: null,
+    storedCells: Math.ceil(fresh.size / fresh.chunkSize),
+    updatedAt: fresh.createdAt,
+  }
+  const inserted = await insert(db, upload, key)
+  const other = inserted ? null : await findFinal(db, key)
+  return other ?? upload
+}
+
+/** @returns false when another upload has the key */
+async function insert(db: Db, upload: Upload, concatKey: string | null): Promise<boolean> {
+  const inserted = await db.$executeRaw`
     INSERT INTO uploads (
-      id, owner_id, dialect, file_name, file_size, chunk_size, status, content_type, metadata,
-      checksum_sha256, "offset", stored_chunks, created_at, updated_at, expires_at)
+      id, owner_id, dialect, file_name, file_size, chunk_size, status, content_type, metadata, concat,
+      concat_key, checksum_sha256, "offset", stored_chunks, created_at, updated_at, expires_at)
     VALUES (
       ${upload.id}, ${upload.ownerId}, ${upload.dialect}, ${upload.fileName}, ${upload.size},
       ${upload.chunkSize}, ${upload.status}, ${upload.contentType}, ${JSON.stringify(upload.metadata)},
-      ${upload.checksumSha256}, 0, 0, ${upload.createdAt}, ${upload.updatedAt}, ${upload.expiresAt})`
-  return upload
+      ${upload.concat}, ${concatKey}, ${upload.checksumSha256}, ${upload.offset}, ${upload.storedCells},
+      ${upload.createdAt}, ${upload.updatedAt}, ${upload.expiresAt})
+    ON CONFLICT (concat_key) DO NOTHING`
+  return inserted === 1
+}
+
+async function findFinal(db: Client, key: string): Promise<Upload | null> {
+  const rows = await db.$queryRaw<UploadRow[]>`
+    SELECT ${UPLOAD_COLUMNS} FROM uploads u WHERE u.concat_key = ${key} AND u.deleted_at IS NULL`
+  return rows[0] ? toUpload(rows[0]) : null
 }
 
 async function get(db: Client, id: string): Promise<Upload | null> {
@@ -93,7 +126,9 @@ async function get(db: Client, id: string): Promise<Upload | null> {
 
 async function list(db: Db, { ownerId, status, limit, cursor }: ListQuery) {
   const place = cursor === undefined ? null : fromCursor(cursor)
-  const before = place ? Prisma.sql`AND (u.created_at, u.id) < (${place.createdAt}, ${place.id})` : Prisma.empty
+  const before = place
+    ? Prisma.sql`AND (u.created_at, u.id) < (${place.createdAt}, ${place.id})`
+    : Prisma.empty
   // One more than asked for tells whether there is a next page.
   const pageOf = (condition: Prisma.Sql) => Prisma.sql`
     SELECT ${UPLOAD_COLUMNS} FROM uploads u
@@ -184,6 +219,7 @@ async function transition(db: Db, id: string, to: Status, at: Date, reason?: str
   const needsEveryCell = to === 'FINALIZING' || to === 'COMPLETED'
   const changed = await db.$executeRaw`
     UPDATE uploads SET status = ${to}, updated_at = ${at}, failure_reason = ${reason ?? null}
+      ${to === 'FAILED' ? Prisma.sql`, concat_key = NULL` : Prisma.empty}
     WHERE id = ${id} AND status IN (${Prisma.join(sources)}) AND deleted_at IS NULL
       ${needsEveryCell ? Prisma.sql`AND ${IS_FULL}` : Prisma.empty}`
   return changed === 1
@@ -193,9 +229,17 @@ async function markDeleted(db: Db, id: string, at: Date): Promise<boolean> {
   const changed = await db.$executeRaw`
     UPDATE uploads SET
       status = CASE WHEN status IN ${OPEN} THEN 'ABORTED' ELSE status END,
-      updated_at = ${at}, deleted_at = ${at}
+      updated_at = ${at}, deleted_at = ${at}, concat_key = NULL
     WHERE id = ${id} AND deleted_at IS NULL`
   return changed === 1
+}
+
+async function setExpiry(db: Db, ids: readonly string[], at: Date): Promise<void> {
+  const distinct = [...new Set(ids)]
+  for (let done = 0; done < distinct.length; done += IDS_PER_UPDATE)
+    await db.$executeRaw`
+      UPDATE uploads SET expires_at = ${at}
+      WHERE id IN (${Prisma.join(distinct.slice(done, done + IDS_PER_UPDATE))}) AND status IN ${OPEN}`
 }
 
 async function expired(db: Db, now: Date, limit: number): Promise<Upload[]> {

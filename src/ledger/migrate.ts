@@ -37,7 +37,10 @@ export const migrateUp = (url: string, folder = MIGRATIONS_FOLDER): string[] =>
 export const migrateDown = (url: string, count = 1, folder = MIGRATIONS_FOLDER): string[] =>
   inSession(url, folder, (session, migrations) => {
     const applied = appliedRows(session)
-    const undone = migrations.filter(({ name }) => applied.has(name)).reverse().slice(0, count)
+    const undone = migrations
+      .filter(({ name }) => applied.has(name))
+      .toReversed()
+      .slice(0, count)
     for (const migration of undone) revert(session, migration)
     return undone.map(({ name }) => name)
   })
@@ -74,7 +77,7 @@ const readMigrations = (folder: string): Migration[] =>
   readdirSync(folder, { withFileTypes: true })
     .filter((entry) => entry.isDirectory())
     .map((entry) => entry.name)
-    .sort()
+    .toSorted()
     .map((name) => readMigration(folder, name))
 
 function readMigration(folder: string, name: string): Migration {
@@ -102,9 +105,18 @@ function assertKnown(session: MigrationSession, migrations: Migration[]): void {
     const migration = known.get(name)
     if (finishedAt === null) throw new Error(`Migration ${name} is recorded as failed; resolve it first.`)
     if (!migration) throw new Error(`The database is newer than this program: it has migration ${name}.`)
-    if (migration.checksum !== checksum) throw new Error(`Migration ${name} was changed after it was applied.`)
+    if (migration.checksum !== checksum)
+      throw new Error(`Migration ${name} was changed after it was applied.`)
   }
 }
+
+const RECORD = `
+  INSERT INTO _prisma_migrations
+    (id, checksum, migration_name, started_at, finished_at, applied_steps_count)
+  VALUES (?, ?, ?, ?, ?, 1)`
+
+const RECORD_ROLLBACK = `
+  UPDATE _prisma_migrations SET rolled_back_at = ? WHERE migration_name = ? AND rolled_back_at IS NULL`
 
 /** False when it is there already, maybe since a moment ago by another process. */
 const applyOnce = (session: MigrationSession, { name, up, checksum }: Migration): boolean =>
@@ -112,12 +124,7 @@ const applyOnce = (session: MigrationSession, { name, up, checksum }: Migration)
     if (appliedRows(session).has(name)) return false
     const startedAt = timestamp()
     session.script(up)
-    session.rows(
-      `INSERT INTO _prisma_migrations
-         (id, checksum, migration_name, started_at, finished_at, applied_steps_count)
-       VALUES (?, ?, ?, ?, ?, 1)`,
-      ...[randomUUID(), checksum, name, startedAt, timestamp()],
-    )
+    session.rows(RECORD, randomUUID(), checksum, name, startedAt, timestamp())
     return true
   })
 
@@ -125,10 +132,7 @@ function revert(session: MigrationSession, { name, down }: Migration): void {
   if (down === null) throw new Error(`Migration ${name} has no down.sql.`)
   session.transaction(() => {
     session.script(down)
-    session.rows(
-      'UPDATE _prisma_migrations SET rolled_back_at = ? WHERE migration_name = ? AND rolled_back_at IS NULL',
-      ...[timestamp(), name],
-    )
+    session.rows(RECORD_ROLLBACK, timestamp(), name)
   })
 }
 

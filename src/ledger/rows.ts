@@ -12,6 +12,7 @@ export interface UploadRow {
   status: Status
   content_type: string | null
   metadata: Record<string, unknown>
+  concat: string | null
   checksum_sha256: string | null
   offset: bigint
   append_offset: bigint | null
@@ -24,7 +25,7 @@ export interface UploadRow {
 /** The columns of an UploadRow; the table is called `u`. */
 export const UPLOAD_COLUMNS = Prisma.sql`
   u.id, u.owner_id, u.dialect, u.file_name, u.file_size, u.chunk_size, u.status, u.content_type,
-  u.metadata, u.checksum_sha256, u."offset", u.append_offset, u.stored_chunks,
+  u.metadata, u.concat, u.checksum_sha256, u."offset", u.append_offset, u.stored_chunks,
   u.created_at, u.updated_at, u.expires_at`
 
 /** Every cell of `u` is whole. */
@@ -41,6 +42,7 @@ export const toUpload = (row: UploadRow): Upload => ({
   status: row.status,
   contentType: row.content_type,
   metadata: row.metadata,
+  concat: row.concat,
   checksumSha256: row.checksum_sha256,
   offset: Number(row.offset),
   appendOffset: toNumber(row.append_offset),

@@ -18,6 +18,7 @@ export interface SqliteOptions {
 const BUSY_TIMEOUT_MS = 5_000
 const LONGEST_PAUSE_MS = 50
 const STATEMENT_CACHE_SIZE = 256
+const NEEDS_NO_LOCK = /^\s*(SELECT|EXPLAIN|PRAGMA|VACUUM)\b/i
 
 /** What the stock adapter is inside: it hides its connection, and we have to set it up. */
 interface Stock extends SqlDriverAdapter {
@@ -63,14 +64,15 @@ async function connect({ path, busyTimeoutMs = BUSY_TIMEOUT_MS }: SqliteOptions)
     execute(client, 'BEGIN IMMEDIATE')
     const { promise, resolve } = withResolvers()
     open = promise
-    const end = (sql: 'COMMIT' | 'ROLLBACK') => async () => {
+    const end = (commits: boolean) => async () => {
+      if (open !== promise) return
       try {
-        // Some errors, such as a full disk, have rolled it back by themselves.
-        if (client.inTransaction || sql === 'COMMIT') execute(client, sql)
+        if (commits) execute(client, 'COMMIT')
       } finally {
-        if (client.inTransaction) execute(client, 'ROLLBACK')
         open = undefined
         resolve()
+        // A failed COMMIT leaves it open; an error such as a full disk has closed it already.
+        if (client.inTransaction) execute(client, 'ROLLBACK')
       }
     }
     const savepoint = (verb: string) => async (name: string) => execute(client, `${verb} ${name}`)
@@ -81,11 +83,28 @@ async function connect({ path, busyTimeoutMs = BUSY_TIMEOUT_MS }: SqliteOptions)
       options: { usePhantomQuery: true },
       queryRaw: (query) => stock.queryRaw(query),
       executeRaw: (query) => stock.executeRaw(query),
-      commit: end('COMMIT'),
-      rollback: end('ROLLBACK'),
+      commit: end(true),
+      rollback: end(false),
       createSavepoint: savepoint('SAVEPOINT'),
       rollbackToSavepoint: savepoint('ROLLBACK TO'),
       releaseSavepoint: savepoint('RELEASE SAVEPOINT'),
+    }
+  }
+
+  /**
+   * Runs a statement outside a transaction. A write gets one of its own: where it finds the lock
+   * taken it would stay half begun in the driver, and until it ran again nothing else could commit.
+   */
+  async function single<T>(sql: string, run: () => Promise<T>): Promise<T> {
+    if (NEEDS_NO_LOCK.test(sql)) return run()
+    const transaction = await begin()
+    try {
+      const result = await run()
+      await transaction.commit()
+      return result
+    } catch (error) {
+      await transaction.rollback()
+      throw error
     }
   }
 
@@ -97,8 +116,8 @@ async function connect({ path, busyTimeoutMs = BUSY_TIMEOUT_MS }: SqliteOptions)
   return {
     provider: 'sqlite',
     adapterName: stock.adapterName,
-    queryRaw: (query) => alone(() => stock.queryRaw(query)),
-    executeRaw: (query) => alone(() => stock.executeRaw(query)),
+    queryRaw: (query) => alone(() => single(query.sql, () => stock.queryRaw(query))),
+    executeRaw: (query) => alone(() => single(query.sql, () => stock.executeRaw(query))),
     executeScript: (script) => alone(() => stock.executeScript(script)),
     async startTransaction(level) {
       if (level && level !== 'SERIALIZABLE')
@@ -121,7 +140,7 @@ async function openStock(path: string): Promise<Stock> {
       kind: 'DatabaseNotReachable',
       host: path,
       originalMessage: String(error),
-    } as ConstructorParameters<typeof DriverAdapterError>[0])
+    })
   }
 }
 

@@ -1,5 +1,5 @@
 import { pino, type DestinationStream, type Logger } from 'pino'
-import type { HttpError } from '../core/errors.ts'
+import { HttpError } from '../core/errors.ts'
 
 /** Structured lines on standard output. What is logged is chosen field by field, so no header or key gets in. */
 export const createLog = (level: string, destination?: DestinationStream): Logger =>
@@ -30,14 +30,15 @@ export function logRequest(log: Logger, line: RequestLine): void {
     ...(uploadId && { upload_id: uploadId }),
     ...reasonOf(failure, status),
   }
-  if (status >= 500) log.error(fields, 'request failed')
+  const unexpected = failure !== undefined && !(failure instanceof HttpError)
+  if (status >= 500 || unexpected) log.error(fields, 'request failed')
   else log.info(fields, 'request')
 }
 
 /** Ours tells its code; what we did not expect tells everything, in the log and nowhere else. */
 function reasonOf(failure: unknown, status: number): object {
   if (failure === undefined) return {}
-  const { code, message, cause } = failure as HttpError
-  if (status < 500 && typeof code === 'string') return { error_code: code, detail: message }
-  return { err: failure instanceof Error ? failure : new Error(String(failure)), ...(cause instanceof Error && { cause: cause.message }) }
+  if (!(failure instanceof HttpError)) return { err: failure }
+  const { code, message, cause } = failure
+  return { error_code: code, detail: message, ...(status >= 500 && cause instanceof Error && { err: cause }) }
 }

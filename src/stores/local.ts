@@ -1,10 +1,11 @@
 import { mkdirSync } from 'node:fs'
-import { access, constants, mkdir, open, stat, type FileHandle } from 'node:fs/promises'
+import { access, constants, mkdir, open, rm, stat, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { FileStore } from '@tus/file-store'
 import { HttpError, unavailable } from '../core/errors.ts'
 import type { ChunkStore, Write, Written } from '../core/ports.ts'
 import { readFile } from './file-reader.ts'
+import { joinFiles, unfinishedJoin } from './join-files.ts'
 
 /** One system call writes up to this much. */
 const BATCH_BYTES = 1024 * 1024
@@ -37,9 +38,15 @@ export function createLocalStore(root: string): ChunkStore {
       )
       return { ...written, same }
     },
+    concat: (target, parts) =>
+      joinFiles(
+        parts.map((part) => ({ path: pathOf(part.id), bytes: part.size ?? 0 })),
+        pathOf(target.id),
+      ),
     read: (upload, range) =>
       range.end > range.start ? readFile(pathOf(upload.id), range) : noBytes(),
     async remove(id) {
+      await rm(unfinishedJoin(pathOf(id)), { force: true })
       try {
         await files.remove(nameOf(id))
       } catch (error) {

@@ -1,9 +1,10 @@
 import { HttpError } from '../core/errors.ts'
 import { cellAt, cellRange } from '../core/geometry.ts'
-import type { Body, Turn } from '../core/ports.ts'
-import { assertNotExpired, isOpen, type Upload } from '../core/upload.ts'
+import type { Body, CellCommit, Digest, Turn } from '../core/ports.ts'
+import { completesByItself, isOpen, type Upload } from '../core/upload.ts'
 import { commitCells } from './commit.ts'
-import { assertUnbroken, drop, holderOf, type Deps } from './deps.ts'
+import { assertUnbroken, drop, holderOf, type WriteDeps } from './deps.ts'
+import { planAppend } from './plan-append.ts'
 
 export interface Append {
   id: string
@@ -13,6 +14,14 @@ export interface Append {
   declaredSize: number | null
   body: Body
   turn: Turn
+  /** Given: no byte counts before the verdict over all of them. */
+  checksum: Checksum | null
+}
+
+/** Sees every byte of a body, and judges at its end. */
+export interface Checksum extends Digest {
+  /** @throws {HttpError} checksum_mismatch 460, bad_request 400 */
+  verify(): void
 }
 
 export interface Appended {
@@ -22,77 +31,30 @@ export interface Appended {
 }
 
 /**
- * Appends a body at the committed prefix, a cell at a time, and commits as it crosses cells and at
- * its end, so that what arrived counts when the client breaks off.
+ * Appends a body at the committed prefix, a cell at a time. Commits as it crosses cells and at its
+ * end, so that what arrived counts when the client breaks off; but a checksummed body at once, after
+ * its verdict, or not at all.
  * @throws {HttpError} locked 423, offset_mismatch 409, payload_too_large 413, gone 410, not_found 404
  * @see https://tus.io/protocols/resumable-upload#patch
  */
 export const appendTo =
-  (deps: Deps) =>
+  (deps: WriteDeps) =>
   async (append: Append): Promise<Appended> => {
-    const release = await deps.locker.acquire(append.id, 'append', holderOf(append.body), false)
+    const { id, offset, declaredSize, body } = append
+    const release = await deps.locker.acquire(id, 'append', holderOf(body), false)
     try {
-      let upload = await deps.ledger.get(append.id)
+      let upload = await deps.ledger.get(id)
       if (!upload) throw new HttpError('not_found')
-      const plan = planAppend(upload, append, deps.limits.maxUploadBytes, deps.now())
+      const request = { offset, declaredSize, bodyLength: body.length }
+      const plan = planAppend(upload, request, deps.limits.maxUploadBytes, deps.now())
       if (plan.declares !== null) upload = await declare(deps, upload, plan.declares)
-      return await fill(deps, upload, append, append.offset + plan.maxBytes)
+      return await fill(deps, upload, append, offset + plan.maxBytes)
     } finally {
       release()
     }
   }
 
-export interface AppendPlan {
-  /** the most bytes that the body may bring */
-  maxBytes: number
-  /** the length to declare first; null when there is none, or when it is known already */
-  declares: number | null
-}
-
-/**
- * Decides whether a body may be appended, and how much of it.
- * @param maxUploadBytes the longest file, which bounds one of deferred length
- * @throws {HttpError} gone 410, locked 423, offset_mismatch 409, payload_too_large 413, bad_request 400
- */
-export function planAppend(
-  upload: Upload,
-  { offset, declaredSize, body }: { offset: number; declaredSize: number | null; body: Pick<Body, 'length'> },
-  maxUploadBytes: number,
-  now: Date,
-): AppendPlan {
-  assertNotExpired(upload, now)
-  if (upload.status === 'FAILED') throw new HttpError('gone', { detail: 'The upload has failed for good.' })
-  if (upload.status === 'FINALIZING') throw new HttpError('locked', { headers: { 'Retry-After': '1' } })
-  if (offset !== upload.offset && !continuesBehind(upload, offset)) throw new HttpError('offset_mismatch')
-
-  if (declaredSize !== null) {
-    if (upload.size !== null && upload.size !== declaredSize)
-      throw new HttpError('bad_request', { detail: 'Upload-Length was declared before, with another value.' })
-    if (declaredSize < upload.offset)
-      throw new HttpError('bad_request', { detail: 'Upload-Length is less than what is stored already.' })
-    if (declaredSize > maxUploadBytes)
-      throw new HttpError('payload_too_large', { headers: { 'Tus-Max-Size': String(maxUploadBytes) } })
-  }
-  const size = upload.size ?? declaredSize
-  const maxBytes = (size ?? maxUploadBytes) - offset
-  if (body.length !== null && body.length > maxBytes)
-    throw new HttpError('payload_too_large', { detail: 'The body goes past the end of the upload.' })
-  return {
-    maxBytes: body.length ?? maxBytes,
-    declares: upload.size === null ? declaredSize : null,
-  }
-}
-
-/**
- * Whether a client goes on from where its last PATCH ended, though cells behind that are there
- * already: those bytes are read and dropped.
- */
-const continuesBehind = ({ appendOffset, offset, status }: Upload, from: number): boolean =>
-  appendOffset !== null &&
-  from <= offset &&
-  (from === appendOffset || (from > appendOffset && status === 'COMPLETED'))
-
-async function declare(deps: Deps, upload: Upload, size: number): Promise<Upload> {
+async function declare(deps: WriteDeps, upload: Upload, size: number): Promise<Upload> {
   const declared = await deps.ledger.declareSize(upload.id, size)
   const now = await deps.ledger.get(upload.id)
   if (!now) throw new HttpError('not_found')
@@ -101,58 +63,92 @@ async function declare(deps: Deps, upload: Upload, size: number): Promise<Upload
   return now
 }
 
-async function fill(deps: Deps, start: Upload, { id, offset, body, turn }: Append, end: number): Promise<Appended> {
-  const { ledger, locker, store, meter } = deps
-  const commit = commitCells(deps)
+/** What came of one cell: how far the body got, what of it waits for a commit, and whether there is more. */
+interface Filled {
+  position: number
+  cell: CellCommit | null
+  failure: Error | null
+  more: boolean
+}
+
+async function fill(deps: WriteDeps, start: Upload, append: Append, end: number): Promise<Appended> {
+  const { id, offset, body, checksum } = append
+  const held: (() => void)[] = []
+  const pending: CellCommit[] = []
   let upload = start
   let position = offset
   let settled = start.appendOffset ?? start.offset
-  // An upload of init waits for `complete`, but a PATCH that reaches its end completes it as well.
-  const fillsAt = (at: number) => upload.dialect === 'tus' || at === upload.size
-
-  while (position < end) {
-    const index = cellAt(position, upload)
-    const range = cellRange(index, upload)
-    const release = await locker.acquire(id, index, holderOf(body), true)
-    try {
-      const stored = range.start + ((await ledger.cell(id, index))?.bytes ?? 0)
-      if (position > stored) throw new HttpError('offset_mismatch')
-      const known = Math.min(stored, end) - position
-      const dropped = await drop(body, known)
-      position += dropped
-      if (dropped < known) break
-      if (position === range.end || position === end) continue
-
-      const length = Math.min(range.end, end) - position
-      const written = await store.writeAt({ upload, position, length, body, turn })
-      const to = position + written.bytes
-      if (written.bytes > 0) {
-        upload = await commit(upload, {
-          cells: [{ index, from: position - range.start, to: to - range.start, whole: to === range.end }],
-          appendOffset: to,
-          fills: fillsAt(to),
-        })
-        settled = to
-      }
-      position = to
-      if (written.failure) {
-        meter.chunkFailed(upload.dialect)
-        throw written.failure
-      }
-      if (written.bytes < length) break
-    } finally {
-      release()
-    }
+  const settle = async (cells: CellCommit[]) => {
+    upload = await commitCells(deps)(upload, { cells, appendOffset: position, fills: fillsAt(upload, position) })
+    settled = position
   }
-  // Where the last bytes were dropped, the ledger has yet to learn where the client is; and an upload
-  // whose bytes are all there may have waited for this PATCH to complete it.
-  const unrecorded = position !== upload.offset && position !== settled
-  const unfinished = upload.offset === upload.size && fillsAt(position)
-  if (isOpen(upload.status) && (unrecorded || unfinished))
-    upload = await commit(upload, { cells: [], appendOffset: position, fills: fillsAt(position) })
 
+  try {
+    let more = position < end
+    while (more) {
+      const index = cellAt(position, upload)
+      held.push(await deps.locker.acquire(id, index, holderOf(body), true))
+      const filled = await fillCell(deps, upload, append, { index, position, end })
+      position = filled.position
+      more = filled.more && position < end
+      if (filled.cell && checksum) pending.push(filled.cell)
+      else if (filled.cell) await settle([filled.cell])
+      if (!checksum) held.pop()?.()
+      if (filled.failure) throw filled.failure
+    }
+    if (checksum) {
+      await assertWhole(body)
+      checksum.verify()
+    }
+    // Where the last bytes were dropped, the ledger has yet to learn where the client is; and an upload
+    // whose bytes are all there may have waited for this PATCH to complete it.
+    const unrecorded = position !== upload.offset && position !== settled
+    const unfinished = upload.offset === upload.size && fillsAt(upload, position)
+    if (pending.length > 0 || (isOpen(upload.status) && (unrecorded || unfinished))) await settle(pending)
+    await assertWhole(body)
+  } catch (error) {
+    deps.meter.chunkFailed(upload.dialect)
+    throw error
+  } finally {
+    for (const release of held) release()
+  }
+  return { offset: position, upload }
+}
+
+/** An upload of init waits for `complete`, but a PATCH that reaches its end completes it as well. */
+const fillsAt = (upload: Upload, position: number): boolean =>
+  completesByItself(upload) || (upload.dialect === 'native' && position === upload.size)
+
+async function fillCell(
+  { ledger, store }: WriteDeps,
+  upload: Upload,
+  { body, turn, checksum }: Append,
+  { index, position, end }: { index: number; position: number; end: number },
+): Promise<Filled> {
+  const range = cellRange(index, upload)
+  const stored = range.start + ((await ledger.cell(upload.id, index))?.bytes ?? 0)
+  if (position > stored) throw new HttpError('offset_mismatch')
+  const known = Math.min(stored, end) - position
+  const dropped = await drop(body, known, checksum)
+  const from = position + dropped
+  if (dropped < known || from === range.end || from === end)
+    return { position: from, cell: null, failure: null, more: dropped === known }
+
+  const length = Math.min(range.end, end) - from
+  const digest = checksum ? { digest: checksum } : {}
+  const { bytes, failure } = await store.writeAt({ upload, position: from, length, body, turn, ...digest })
+  const to = from + bytes
+  return {
+    position: to,
+    cell: bytes > 0 ? { index, from: from - range.start, to: to - range.start, whole: to === range.end } : null,
+    failure,
+    more: bytes === length,
+  }
+}
+
+/** @throws what broke the body; payload_too_large 413 when a chunked one goes on past the end */
+async function assertWhole(body: Body): Promise<void> {
   assertUnbroken(body)
   if (body.length === null && (await body.take(1)) !== null)
     throw new HttpError('payload_too_large', { detail: 'The body goes past the end of the upload.' })
-  return { offset: position, upload }
 }

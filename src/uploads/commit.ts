@@ -1,8 +1,7 @@
 import { HttpError } from '../core/errors.ts'
 import type { Commit } from '../core/ports.ts'
 import { assertOpen, type Upload } from '../core/upload.ts'
-import { finish } from './complete.ts'
-import { expiryFrom, type Deps } from './deps.ts'
+import { expiryFrom, type Deps, type WriteDeps } from './deps.ts'
 
 /**
  * Makes written bytes count, and finishes the upload when they were the last.
@@ -11,7 +10,7 @@ import { expiryFrom, type Deps } from './deps.ts'
  * @throws {HttpError} not_found 404, gone 410 or conflict 409 when the bytes don't count
  */
 export const commitCells =
-  (deps: Deps) =>
+  (deps: WriteDeps) =>
   async (
     upload: Upload,
     { cells, appendOffset = null, fills }: Pick<Commit, 'cells'> & { appendOffset?: number | null; fills: boolean },
@@ -38,7 +37,7 @@ export const commitCells =
       if (cell.whole) meter.chunkStored(upload.dialect)
     }
     if (committed.reached === 'COMPLETED') meter.uploadCompleted(upload.dialect)
-    return committed.reached === 'FINALIZING' ? finish(deps)(committed.upload) : committed.upload
+    return committed.reached === 'FINALIZING' ? deps.finish(committed.upload) : committed.upload
   }
 
 /** Where nothing is left to do after the last byte, the commit that brings it completes the upload. */

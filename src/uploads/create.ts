@@ -1,11 +1,11 @@
 import { HttpError } from '../core/errors.ts'
 import { planChunkSize } from '../core/geometry.ts'
-import type { Upload } from '../core/upload.ts'
+import { completesByItself, type Upload } from '../core/upload.ts'
 import { expiryFrom, type Deps } from './deps.ts'
 
 export interface Create extends Pick<
   Upload,
-  'id' | 'ownerId' | 'dialect' | 'fileName' | 'size' | 'contentType' | 'metadata' | 'checksumSha256'
+  'id' | 'ownerId' | 'dialect' | 'fileName' | 'size' | 'contentType' | 'metadata' | 'concat' | 'checksumSha256'
 > {
   /** the cell size that the client asks for; null for ours */
   chunkSize: number | null
@@ -19,17 +19,13 @@ export const createUpload =
   (deps: Deps) =>
   async (create: Create): Promise<Upload> => {
     const { ledger, meter, limits } = deps
-    if (create.size !== null && create.size > limits.maxUploadBytes)
-      throw new HttpError('payload_too_large', {
-        detail: `The file is longer than the ${limits.maxUploadBytes} bytes that this server takes.`,
-        headers: { 'Tus-Max-Size': String(limits.maxUploadBytes) },
-      })
+    assertFits(create.size, limits.maxUploadBytes)
     const now = deps.now()
     const expiresAt = expiryFrom(now, deps)
     const chunkSize = planChunkSize(create.size, create.chunkSize, limits)
     const upload = await ledger.create({ ...create, chunkSize, createdAt: now, expiresAt })
     meter.uploadCreated(create.dialect)
-    if (create.size !== 0 || create.dialect !== 'tus') return upload
+    if (create.size !== 0 || !completesByItself(upload)) return upload
 
     const done = await ledger.commit({
       id: create.id,
@@ -42,3 +38,12 @@ export const createUpload =
     if (done.ok && done.reached === 'COMPLETED') meter.uploadCompleted(create.dialect)
     return done.upload ?? upload
   }
+
+/** @throws {HttpError} payload_too_large 413 with Tus-Max-Size */
+export function assertFits(size: number | null, maxUploadBytes: number): void {
+  if (size !== null && size > maxUploadBytes)
+    throw new HttpError('payload_too_large', {
+      detail: `The file is longer than the ${maxUploadBytes} bytes that this server takes.`,
+      headers: { 'Tus-Max-Size': String(maxUploadBytes) },
+    })
+}

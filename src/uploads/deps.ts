@@ -1,5 +1,6 @@
-import type { Body, ChunkStore, Holder, Locker, Meter, UploadLedger } from '../core/ports.ts'
+import type { Body, ChunkStore, Digest, Holder, Locker, Meter, UploadLedger } from '../core/ports.ts'
 import { HttpError } from '../core/errors.ts'
+import type { Upload } from '../core/upload.ts'
 
 /** What the use cases stand on; built by the process, handed in. */
 export interface Deps {
@@ -14,7 +15,17 @@ export interface Deps {
     maxUploadBytes: number
     /** how long an unfinished upload lives after its last byte */
     uploadTtlMs: number
+    /** parts of one final upload */
+    maxConcatParts: number
   }
+}
+
+/** Takes an upload from FINALIZING to COMPLETED. */
+export type Finish = (upload: Upload) => Promise<Upload>
+
+/** What a use case needs whose bytes may be an upload's last. */
+export interface WriteDeps extends Deps {
+  finish: Finish
 }
 
 /** The writer of a body holds its places as long as bytes keep coming. */
@@ -27,13 +38,16 @@ export const holderOf = (body: Body): Holder => ({
 export const expiryFrom = (now: Date, { limits }: Pick<Deps, 'limits'>): Date =>
   new Date(now.getTime() + limits.uploadTtlMs)
 
-/** Reads and drops at most `length` bytes. @returns how many came */
-export async function drop(body: Body, length: number): Promise<number> {
+/** Reads and drops at most `length` bytes, of which `digest` sees each. @returns how many came */
+export async function drop(body: Body, length: number, digest: Digest | null): Promise<number> {
   let dropped = 0
   while (dropped < length) {
     const batch = await body.take(length - dropped)
     if (!batch) break
-    for (const piece of batch) dropped += piece.length
+    for (const piece of batch) {
+      digest?.update(piece)
+      dropped += piece.length
+    }
   }
   return dropped
 }

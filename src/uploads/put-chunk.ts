@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto'
 import { HttpError } from '../core/errors.ts'
 import { cellCount, cellRange } from '../core/geometry.ts'
 import type { Body, Turn } from '../core/ports.ts'
-import { assertOpen, type Upload } from '../core/upload.ts'
+import { assertOpen, completesByItself, type Upload } from '../core/upload.ts'
 import { commitCells } from './commit.ts'
-import { assertUnbroken, holderOf, type Deps } from './deps.ts'
+import { assertUnbroken, holderOf, type WriteDeps } from './deps.ts'
 
 export interface PutChunk {
   id: string
@@ -21,7 +21,7 @@ export interface PutChunk {
  * @throws {HttpError} bad_request 400, conflict 409, payload_too_large 413, gone 410, not_found 404
  */
 export const putChunk =
-  (deps: Deps) =>
+  (deps: WriteDeps) =>
   async ({ id, index, body, turn, sha256 }: PutChunk): Promise<void> => {
     const upload = await deps.ledger.get(id)
     if (!upload) throw new HttpError('not_found')
@@ -57,7 +57,7 @@ export function planChunk(upload: Upload, index: number, announced: number | nul
 }
 
 async function storeChunk(
-  deps: Deps,
+  deps: WriteDeps,
   upload: Upload,
   { index, body, turn, sha256, length }: Omit<PutChunk, 'id'> & { length: number },
 ): Promise<void> {
@@ -92,7 +92,7 @@ async function storeChunk(
 
   await commitCells(deps)(upload, {
     cells: [{ index, from: committed, to: length, whole: true, ...(digest && { sha256: digest }) }],
-    fills: upload.dialect === 'tus',
+    fills: completesByItself(upload),
   })
 }
 

@@ -1,9 +1,10 @@
 import { HttpError } from '../core/errors.ts'
-import { cellCount, missingCells } from '../core/geometry.ts'
+import { cellCount, isFull, missingCells } from '../core/geometry.ts'
 import type { ListQuery } from '../core/ports.ts'
 import { assertNotExpired, isUploadId, publicStatus, type Upload } from '../core/upload.ts'
 import { appendTo } from './append.ts'
-import { completeUpload, resumeFinalizing } from './complete.ts'
+import { completeUpload, finisher, resumeFinalizing } from './complete.ts'
+import { concatenate } from './concatenate.ts'
 import { createUpload } from './create.ts'
 import type { Deps } from './deps.ts'
 import { reap } from './expire.ts'
@@ -14,18 +15,21 @@ import { removeUpload } from './remove.ts'
 /** Everything that can be done with uploads, in whatever dialect it was asked for. */
 export const createUploads = (deps: Deps) => {
   const owners = rememberOwners(deps)
+  const finish = finisher(deps)
+  const writing = { ...deps, finish }
   return {
   create: createUpload(deps),
-  append: appendTo(deps),
-  putChunk: putChunk(deps),
+  append: appendTo(writing),
+  putChunk: putChunk(writing),
   freeChunk: freeChunk(deps),
-  complete: completeUpload(deps),
+  concatenate: concatenate(writing),
+  complete: completeUpload(deps, finish),
   remove: async (id: string): Promise<void> => {
     await removeUpload(deps)(id)
     owners.forget(id)
   },
   reap: reap(deps),
-  resumeFinalizing: resumeFinalizing(deps),
+  resumeFinalizing: resumeFinalizing(deps, finish),
   list: (query: ListQuery) => deps.ledger.list(query),
   get: getUpload(deps),
   authorise: owners.authorise,
@@ -77,16 +81,16 @@ function rememberOwners({ ledger }: Deps) {
   }
 }
 
-/** @throws {HttpError} not_found 404, gone 410, conflict 409 while the length is not declared */
+/** @throws {HttpError} not_found 404, gone 410 */
 const missingChunks = (deps: Deps) => async (id: string) => {
   const upload = await getUpload(deps)(id)
   const count = cellCount(upload)
-  const stored = await deps.ledger.storedCells(id)
+  const stored = isFull(upload) ? null : await deps.ledger.storedCells(id)
   // While the length is deferred, nobody knows the last chunk: the gaps before the furthest one are told.
-  const known = count ?? (stored.at(-1) ?? -1) + 1
+  const known = count ?? (stored?.at(-1) ?? -1) + 1
   return {
     upload_id: id,
-    missing_chunk_indexes: missingCells(known, stored),
+    missing_chunk_indexes: stored ? missingCells(known, stored) : [],
     status: publicStatus(upload.status),
   }
 }

@@ -25,6 +25,7 @@ export const newUpload = (fields: Partial<NewUpload> = {}): NewUpload => ({
   chunkSize: CHUNK,
   contentType: null,
   metadata: {},
+  concat: null,
   checksumSha256: null,
   createdAt: START,
   expiresAt: EXPIRY,
@@ -66,7 +67,13 @@ export const progressOf = (upload: Upload | null) =>
 /** Brings a new upload of 45 bytes, full if it must be, to a status. */
 export async function uploadIn(ledger: UploadLedger, status: Status, full: boolean): Promise<string> {
   const { id } = await ledger.create(newUpload())
-  if (full) await ledger.commit(commitOf(id, range(5).map((index) => wholeCell(index))))
+  if (full)
+    await ledger.commit(
+      commitOf(
+        id,
+        range(5).map((index) => wholeCell(index)),
+      ),
+    )
   else if (status !== 'INITIATED' && status !== 'ABORTED') await ledger.commit(commitOf(id, [bytes(0, 0, 3)]))
   if (status === 'FINALIZING' || status === 'FAILED') await ledger.transition(id, 'FINALIZING', LATER)
   if (status === 'COMPLETED' || status === 'FAILED' || status === 'ABORTED')

@@ -5,9 +5,9 @@ import { CHUNK, commitOf, LATER, newUpload, range, type Fixture } from './ledger
 const CELLS = 8
 const SIZE = CELLS * CHUNK - 3
 
-/** The ledger in ten lines: the committed bytes of each cell, and everything else worked out from them. */
 const lengthOf = (index: number) => Math.min(CHUNK, SIZE - index * CHUNK)
 
+/** The model is the committed bytes of each cell; everything else follows from them. */
 function expected(model: number[]) {
   const whole = range(CELLS).filter((index) => model[index] === lengthOf(index))
   const gap = range(CELLS + 1).find((index) => !whole.includes(index)) as number

@@ -1,24 +1,251 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import Database from 'better-sqlite3'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { HttpError } from '../../src/core/errors.ts'
 import { createLedger } from '../../src/ledger/ledger.ts'
 import { migrateUp } from '../../src/ledger/migrate.ts'
-import { openDb } from '../../src/ledger/open.ts'
+import { openDb, type Db } from '../../src/ledger/open.ts'
+import { commitOf, EXPIRY, newUpload, range, START, wholeCell } from './ledger-fixture.ts'
 import { ledgerContract } from './ledger.ts'
 
+let folder: string
+const fileOf = () => join(folder, 'uploads.db')
+const urlOf = () => `file:${fileOf()}`
+const newFolder = () => {
+  folder = mkdtempSync(join(tmpdir(), 'ledger-'))
+}
+const dropFolder = () => rmSync(folder, { recursive: true })
+
 ledgerContract('SQLite', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'ledger-'))
-  const url = `file:${join(folder, 'uploads.db')}`
-  migrateUp(url)
-  const ledger = createLedger(await openDb(url))
-  const other = createLedger(await openDb(url))
+  newFolder()
+  migrateUp(urlOf())
+  const ledger = createLedger(await openDb(urlOf()))
+  const other = createLedger(await openDb(urlOf()))
   return {
     ledger,
     other,
     async close() {
       await ledger.close()
       await other.close()
-      rmSync(folder, { recursive: true })
+      dropFolder()
     },
   }
 })
+
+describe('openDb', () => {
+  beforeEach(newFolder)
+  afterEach(dropFolder)
+
+  it('makes the folder of a database that is not there yet', async () => {
+    const db = await openDb(`file:${folder}/deep/down/a.db`)
+    await db.$disconnect()
+    expect(existsSync(`${folder}/deep/down/a.db`)).toBe(true)
+  })
+
+  it('takes file:/path, file:///path and options behind a question mark', async () => {
+    for (const url of [`file:${folder}/a.db?x=1`, `file://${folder}/b.db`])
+      await (await openDb(url)).$disconnect()
+    expect(existsSync(`${folder}/a.db`) && existsSync(`${folder}/b.db`)).toBe(true)
+  })
+
+  it('refuses a URL of another database', async () => {
+    await expect(openDb('mysql://localhost/uploads')).rejects.toThrow(/DATABASE_URL/)
+  })
+
+  it('uses write-ahead logging and foreign keys', async () => {
+    const db = await openDb(urlOf())
+    const settings = await Promise.all([
+      db.$queryRaw`PRAGMA journal_mode`,
+      db.$queryRaw`PRAGMA foreign_keys`,
+      db.$queryRaw`PRAGMA synchronous`,
+    ])
+    expect(settings).toEqual([[{ journal_mode: 'wal' }], [{ foreign_keys: 1n }], [{ synchronous: 1n }]])
+    await db.$disconnect()
+  })
+})
+
+describe('the SQLite adapter', () => {
+  let db: Db
+  beforeEach(async () => {
+    newFolder()
+    migrateUp(urlOf())
+    db = await openDb(urlOf(), { busyTimeoutMs: 2_000 })
+  })
+  afterEach(async () => {
+    await db.$disconnect()
+    dropFolder()
+  })
+
+  it('a write beside a transaction survives its rollback', async () => {
+    const ledger = createLedger(db)
+    const inside = newUpload()
+    const outside = newUpload()
+    let created: Promise<unknown> | undefined
+    const rolledBack = db.$transaction(async (tx) => {
+      await createLedger(tx as Db).create(inside)
+      created = ledger.create(outside)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      throw new Error('roll back')
+    })
+    await expect(rolledBack).rejects.toThrow('roll back')
+    await created
+    expect(await ledger.get(inside.id)).toBeNull()
+    expect(await ledger.get(outside.id)).not.toBeNull()
+  })
+
+  it('a write waits for another connection’s lock without stopping the event loop', async () => {
+    const ledger = createLedger(db)
+    const { id } = await ledger.create(newUpload())
+    const holder = new Database(fileOf())
+    holder.exec('BEGIN IMMEDIATE')
+    let released = false
+    let ticks = 0
+    const ticking = setInterval(() => ticks++, 5)
+    setTimeout(() => {
+      released = true
+      holder.exec('COMMIT')
+    }, 300)
+
+    // A transaction and a single statement wait; a read goes on.
+    const writes = [
+      ledger.commit(commitOf(id, [wholeCell(0)])).then(() => released),
+      ledger.create(newUpload()).then(() => released),
+    ]
+    expect(await ledger.get(id)).not.toBeNull()
+    expect(released).toBe(false)
+    expect(await Promise.all(writes)).toEqual([true, true])
+    // Blocked, it would have ticked not once.
+    expect(ticks).toBeGreaterThan(10)
+    clearInterval(ticking)
+    holder.close()
+    expect((await ledger.get(id))?.offset).toBe(10)
+  })
+
+  it('a lock that outlasts the wait makes the ledger unavailable, and it recovers', async () => {
+    const impatient = createLedger(await openDb(urlOf(), { busyTimeoutMs: 40 }))
+    const { id } = await impatient.create(newUpload())
+    const holder = new Database(fileOf())
+    holder.exec('BEGIN IMMEDIATE')
+    const refused = await Promise.allSettled([
+      impatient.commit(commitOf(id, [wholeCell(0)])),
+      impatient.commit(commitOf(id, [wholeCell(1)])),
+      impatient.freeCell(id, 0, START),
+      impatient.create(newUpload()),
+      impatient.transition(id, 'ABORTED', START),
+      impatient.purge(id),
+    ])
+    for (const each of refused)
+      expect(each).toMatchObject({ status: 'rejected', reason: { code: 'unavailable', status: 503 } })
+    holder.exec('ROLLBACK')
+    holder.close()
+    const done = await impatient.commit(commitOf(id, [wholeCell(0)]))
+    expect(done).toMatchObject({ ok: true, upload: { status: 'IN_PROGRESS', storedCells: 1 } })
+    await impatient.close()
+  })
+
+  it('an error other than a lock comes through as it is', async () => {
+    const ledger = createLedger(db)
+    const { id } = await ledger.create(newUpload())
+    await db.$executeRaw`DROP TABLE chunks`
+    const failures = await Promise.allSettled([
+      ledger.commit(commitOf(id, [wholeCell(0)])),
+      ledger.commit(commitOf(id, [wholeCell(1)])),
+    ])
+    for (const failure of failures) {
+      expect(failure.status).toBe('rejected')
+      const reason: unknown = (failure as PromiseRejectedResult).reason
+      expect(reason).not.toBeInstanceOf(HttpError)
+      expect(String(reason)).toContain('no such table')
+    }
+    // The failed transaction is over: others go on.
+    expect((await ledger.get(id))?.offset).toBe(0)
+    expect(await ledger.transition(id, 'ABORTED', START)).toBe(true)
+  })
+
+  it('a failed upload keeps the reason', async () => {
+    const ledger = createLedger(db)
+    const { id } = await ledger.create(newUpload({ size: 0 }))
+    await ledger.transition(id, 'FINALIZING', START)
+    await ledger.transition(id, 'FAILED', START, 'the bucket is gone')
+    const row = await db.upload.findUniqueOrThrow({ where: { id } })
+    expect(row).toMatchObject({ status: 'FAILED', failureReason: 'the bucket is gone' })
+  })
+
+  it('check rejects when the tables are not there', async () => {
+    const empty = createLedger(await openDb(`file:${folder}/empty.db`))
+    await expect(empty.check()).rejects.toThrow()
+    await empty.close()
+  })
+
+  it('close lets the commits under way finish', async () => {
+    const ledger = createLedger(await openDb(urlOf()))
+    const { id } = await ledger.create(newUpload({ size: 1000 }))
+    const commits = range(100).map((index) => ledger.commit(commitOf(id, [wholeCell(index, 10)])))
+    await ledger.close()
+    expect((await Promise.all(commits)).every(({ ok }) => ok)).toBe(true)
+    expect((await createLedger(db).get(id))?.storedCells).toBe(100)
+  })
+})
+
+describe('query plans', () => {
+  beforeEach(newFolder)
+  afterEach(dropFolder)
+
+  it('every raw query goes along an index, and sorts at most what it answers', async () => {
+    migrateUp(urlOf())
+    const asked: string[] = []
+    const db = await openDb(urlOf())
+    const ledger = createLedger(recording(db, asked))
+    const { id } = await ledger.create(newUpload({ size: 1000 }))
+    await ledger.commit(commitOf(id, [wholeCell(2), wholeCell(1)]))
+    await ledger.commit(commitOf(id, [wholeCell(0)]))
+    await ledger.get(id)
+    await ledger.cell(id, 0)
+    await ledger.storedCells(id)
+    const first = await ledger.create(newUpload())
+    await ledger.list({ ownerId: 'ada', limit: 1 })
+    const { nextCursor } = await ledger.list({ ownerId: 'ada', limit: 1 })
+    await ledger.list({ ownerId: 'ada', limit: 1, cursor: nextCursor as string })
+    await ledger.list({ ownerId: 'ada', limit: 1, cursor: nextCursor as string, status: 'COMPLETED' })
+    await ledger.list({ ownerId: 'ada', limit: 1, cursor: nextCursor as string, status: 'IN_PROGRESS' })
+    await ledger.expired(EXPIRY, 10)
+    await ledger.expire(first.id, EXPIRY)
+    await ledger.leftovers(EXPIRY, 10)
+    await ledger.finalizing(10)
+    await ledger.transition(id, 'COMPLETED', START)
+    await ledger.markDeleted(id, START)
+    await ledger.close()
+
+    const client = new Database(fileOf())
+    const plans = [...new Set(asked)].map((sql) => {
+      const parameters = Array(sql.split('?').length - 1).fill('1') as string[]
+      const steps = client.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(parameters) as { detail: string }[]
+      return { sql, steps: steps.map(({ detail }) => detail) }
+    })
+    client.close()
+    expect(plans.length).toBeGreaterThan(12)
+    for (const { sql, steps } of plans) {
+      const scans = steps.filter((step) => /^SCAN (uploads|chunks|u|c|n)\b/.test(step))
+      // What a limited part of a query gave may be sorted again, not what is in a table.
+      const sorts = steps.filter(
+        (step, i) => /TEMP B-TREE/.test(step) && !steps[i - 1]?.startsWith('SCAN part'),
+      )
+      expect({ sql, scans, sorts }).toEqual({ sql, scans: [], sorts: [] })
+    }
+  })
+})
+
+/** The client, with the SQL of every raw statement written down. */
+function recording(db: Db, asked: string[]): Db {
+  const client = db.$extends({
+    query: {
+      async $allOperations({ operation, args, query }) {
+        if (/^\$(query|execute)Raw$/.test(operation)) asked.push((args as { sql: string }).sql)
+        return query(args)
+      },
+    },
+  })
+  return client as unknown as Db
+}

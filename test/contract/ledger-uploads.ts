@@ -27,7 +27,7 @@ export function keepsUploads(fixture: () => Fixture): void {
       size: MAX,
       chunkSize: MAX,
       contentType: 'text/plain',
-      metadata: { a: [1, 'x', null], 'ü': { deep: true } },
+      metadata: { a: [1, 'x', null], ü: { deep: true } },
       checksumSha256: 'ff'.repeat(32),
     })
     const created = await ledger.create(fresh)
@@ -121,7 +121,13 @@ export function keepsUploads(fixture: () => Fixture): void {
     const { ledger } = fixture()
     const ownerId = randomUUID()
     const ids = await createEach(ledger, ownerId, 6)
-    for (const id of ids.slice(1)) await ledger.commit(commitOf(id, range(5).map((i) => wholeCell(i))))
+    for (const id of ids.slice(1))
+      await ledger.commit(
+        commitOf(
+          id,
+          range(5).map((i) => wholeCell(i)),
+        ),
+      )
     for (const id of [ids[2], ids[4]]) await ledger.transition(id as string, 'FINALIZING', LATER)
     await ledger.transition(ids[5] as string, 'COMPLETED', LATER)
 

@@ -84,6 +84,7 @@ const uploadOf = (changes: Partial<Upload> = {}): Upload => ({
   createdAt: MODIFIED,
   updatedAt: MODIFIED,
   expiresAt: MODIFIED,
+  concat: null,
   ...changes,
 })
 
@@ -100,6 +101,8 @@ async function serve(changes: Partial<Upload> = {}, read: Read = readerOf(tenByt
       },
     )
   })
+  // Nobody but serveFile may end a connection.
+  server.keepAliveTimeout = 0
   servers.push(server)
   await once(server.listen(0, '127.0.0.1'), 'listening')
   const { port } = server.address() as AddressInfo
@@ -119,9 +122,18 @@ async function answerOf(res: IncomingMessage): Promise<Answer> {
 }
 
 /** One request to a fresh server of one upload. */
-async function ask(headers: Record<string, string> = {}, method = 'GET', changes: Partial<Upload> = {}) {
-  const { port } = await serve(changes)
+async function ask(
+  headers: Record<string, string> = {},
+  method = 'GET',
+  changes: Partial<Upload> = {},
+  read?: Read,
+) {
+  const { port } = await serve(changes, read)
   return answerOf(await request(port, headers, method))
+}
+
+const neverRead: Read = () => {
+  throw new Error('The store was asked.')
 }
 
 /** The parts of a multipart/byteranges body: [Content-Type, Content-Range, bytes] each. */
@@ -159,18 +171,15 @@ describe('the whole file', () => {
     expect(headers).not.toHaveProperty('content-range')
   })
 
-  it('has on HEAD the headers of GET and no body', async () => {
+  it('has on HEAD the headers of GET and no body, and the store is not asked', async () => {
     const { port } = await serve()
     const get = await answerOf(await request(port))
-    const head = await answerOf(await request(port, {}, 'HEAD'))
+    const head = await ask({}, 'HEAD', {}, neverRead)
     expect(head).toEqual({ status: 200, headers: { ...get.headers, date: head.headers.date }, body: '' })
   })
 
   it('of zero bytes is a 200 of length 0 that never asks the store', async () => {
-    const { port } = await serve({ size: 0 }, () => {
-      throw new Error('asked')
-    })
-    const { status, headers, body } = await answerOf(await request(port))
+    const { status, headers, body } = await ask({}, 'GET', { size: 0 }, neverRead)
     expect({ status, length: headers['content-length'], body }).toEqual({
       status: 200,
       length: '0',

@@ -1,0 +1,94 @@
+import { Metadata } from '@tus/server'
+import { HttpError } from '../core/errors.ts'
+import { describeFile, parseBytes, parseConcat } from '../core/tus.ts'
+import { isOpen, type Upload } from '../core/upload.ts'
+import type { Uploads } from '../uploads/use-cases.ts'
+import { announcedLength } from './body.ts'
+import { checksumOf } from './checksum.ts'
+import { answerEarly } from './early.ts'
+import { admissionOf, type Exchange, type OpenBody } from './exchange.ts'
+
+/** What a checksum may come to. */
+const VERDICTS = new Set(['checksum_mismatch', 'bad_request'])
+
+/** What @tus/server does of a creation. */
+interface Stock {
+  create(): Promise<Response>
+  urlOf(id: string): string
+}
+
+/**
+ * POST: an upload, a partial one, or a final one made of those; with its first bytes, or without.
+ * @see https://tus.io/protocols/resumable-upload#creation
+ */
+export const creation =
+  (uploads: Uploads, openBody: OpenBody, maxConcatParts: number) =>
+  async (exchange: Exchange, headers: Headers, stock: Stock): Promise<Response> => {
+    const { req } = exchange
+    const concatHeader = req.get('upload-concat')
+    const concat = concatHeader === undefined ? 'partial' : parseConcat(concatHeader, maxConcatParts)
+    if (concat !== 'partial') {
+      const upload = await createFinal(exchange, concatHeader ?? '', concat.parts)
+      headers.set('Location', stock.urlOf(upload.id))
+      headers.set('Content-Length', '0')
+      return new Response(null, { status: 201, headers })
+    }
+
+    const withBody = exchange.admission !== null
+    if (withBody) checkFirstBody(exchange)
+    const response = await stock.create()
+    response.headers.set('Content-Length', '0')
+    const upload = withBody ? await takeFirstBody(exchange) : await uploads.get(exchange.uploadId)
+    if (withBody) response.headers.set('Upload-Offset', String(upload.offset))
+    setExpiry(response.headers, upload)
+    return response
+
+    async function createFinal({ req, userId, uploadId }: Exchange, header: string, parts: string[]) {
+      if (req.get('upload-length') !== undefined || exchange.admission)
+        throw new HttpError('bad_request', { detail: 'A final upload has neither Upload-Length nor a body.' })
+      const told = req.get('upload-metadata')
+      const metadata = told ? Metadata.parse(told) : {}
+      return uploads.concatenate({
+        id: uploadId,
+        ownerId: userId,
+        concat: header,
+        parts,
+        metadata,
+        ...describeFile(metadata),
+      })
+    }
+
+    /**
+     * The body of a creation. Whatever breaks it, the upload is there and the client is told where it
+     * stands; but what fails its checksum was never created, since the client learns no Location.
+     */
+    async function takeFirstBody({ req, res, uploadId: id }: Exchange): Promise<Upload> {
+      const checksum = checksumOf(req)
+      try {
+        const [body, turn] = [openBody(exchange), admissionOf(exchange)]
+        return (await uploads.append({ id, offset: 0, declaredSize: null, body, turn, checksum })).upload
+      } catch (error) {
+        if (error instanceof HttpError && VERDICTS.has(error.code)) {
+          await uploads.remove(id)
+          throw error
+        }
+        exchange.failure = error
+        answerEarly(req, res)
+        return uploads.get(id)
+      }
+    }
+  }
+
+/** Refuses a body that can't be taken before anything is created, so that no upload is left behind. */
+function checkFirstBody({ req }: Exchange): void {
+  checksumOf(req)
+  const size = req.get('upload-length')
+  const length = announcedLength(req)
+  if (size !== undefined && length !== null && length > parseBytes('Upload-Length', size))
+    throw new HttpError('payload_too_large', { detail: 'The body goes past the end of the upload.' })
+}
+
+/** An unfinished upload says until when it lives (RFC 9110 date). */
+export function setExpiry(headers: Headers, upload: Upload): void {
+  if (isOpen(upload.status)) headers.set('Upload-Expires', upload.expiresAt.toUTCString())
+}

@@ -1,0 +1,249 @@
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readlinkSync } from 'node:fs'
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { expect, onTestFinished, test, type TestContext } from 'vitest'
+import type { Upload } from '../../src/core/upload.ts'
+import { createLocalStore } from '../../src/stores/local.ts'
+import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
+import { useFolder } from '../support/folder.ts'
+import { bodyOf, CELL, readAll, storeContract, takenWhole, turnOf, uploadOf, writeOf } from './store.ts'
+
+storeContract('the local disk', async () => {
+  const root = await mkdtemp(path.join(tmpdir(), 'store-'))
+  const lose = () => rm(root, { recursive: true, force: true })
+  return { store: createLocalStore(root), lose, close: lose }
+})
+
+/** Where the bytes of an upload lie. */
+const fileOf = (root: string, { id }: Upload) => path.join(root, id.slice(0, 3), id)
+
+async function useStore() {
+  const root = await useFolder()
+  return { root, store: createLocalStore(root) }
+}
+
+const UNAVAILABLE = expect.objectContaining({ name: 'HttpError', code: 'unavailable', status: 503 })
+
+test('every batch of up to 1 MiB is one turn, and no more than that is asked of the body at once', async () => {
+  const { store } = await useStore()
+  const bytes = bytesOf(3 * MIB + 5)
+  const [body, turn] = [bodyOf(bytes), turnOf()]
+  await store.writeAt(writeOf(uploadOf(bytes.length, bytes.length), 0, bytes, { body, turn }))
+  expect(turn.entered).toBe(4)
+  expect(body.asked).toEqual([MIB, MIB, MIB, 5])
+})
+
+test('the file is written in place: a write into the middle keeps what is around it', async () => {
+  const { root, store } = await useStore()
+  const upload = uploadOf(100)
+  await store.writeAt(writeOf(upload, 0, Buffer.alloc(100, 'a')))
+  await store.writeAt(writeOf(upload, 40, Buffer.alloc(20, 'b')))
+  expect(await readFile(fileOf(root, upload), 'latin1')).toBe(
+    'a'.repeat(40) + 'b'.repeat(20) + 'a'.repeat(40),
+  )
+})
+
+test('the folder is made where there is none, and another store on it finds what is there', async () => {
+  const root = path.join(await useFolder(), 'not', 'there', 'yet')
+  const upload = uploadOf(CELL)
+  await createLocalStore(root).writeAt(writeOf(upload, 0, bytesOf(CELL)))
+  expect(sha256(await readAll(createLocalStore(root), upload, 0, CELL))).toBe(sha256(bytesOf(CELL)))
+})
+
+test('remove leaves no file behind', async () => {
+  const { root, store } = await useStore()
+  const upload = uploadOf(CELL)
+  await store.writeAt(writeOf(upload, 0, bytesOf(CELL)))
+  expect(existsSync(fileOf(root, upload))).toBe(true)
+  await store.remove(upload.id)
+  expect(
+    readdirSync(root, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()),
+  ).toEqual([])
+})
+
+test('remove fails where the file stays', async () => {
+  const { root, store } = await useStore()
+  const upload = uploadOf(CELL)
+  await mkdir(fileOf(root, upload), { recursive: true })
+  await expect(store.remove(upload.id)).rejects.toEqual(UNAVAILABLE)
+})
+
+test('nobody but the owner of the process and its group may read a file', async () => {
+  const { root, store } = await useStore()
+  const upload = uploadOf(10)
+  await store.writeAt(writeOf(upload, 0, bytesOf(10)))
+  expect((await stat(fileOf(root, upload))).mode & 0o007).toBe(0)
+})
+
+test('compareAt finds bytes different that are stored in part or not at all', async () => {
+  const { store } = await useStore()
+  const bytes = bytesOf(CELL)
+  const upload = uploadOf(2 * CELL)
+  await store.writeAt(writeOf(upload, 0, bytes.subarray(0, CELL - 1)))
+  expect(await store.compareAt(writeOf(upload, 0, bytes))).toMatchObject({ same: false, failure: null })
+  expect(await store.compareAt(writeOf(upload, CELL, bytes))).toMatchObject({ same: false, failure: null })
+})
+
+test('compareAt tells a file that is gone as its failure', async () => {
+  const { store } = await useStore()
+  expect(await store.compareAt(writeOf(uploadOf(10), 0, bytesOf(10)))).toMatchObject({
+    bytes: 0,
+    failure: UNAVAILABLE,
+  })
+})
+
+test('a symbolic link in place of the file is not followed by a write', async () => {
+  const { root, store } = await useStore()
+  const target = path.join(root, 'target')
+  await writeFile(target, 'precious')
+  const upload = uploadOf(10)
+  await mkdir(path.dirname(fileOf(root, upload)))
+  await symlink(target, fileOf(root, upload))
+  expect(await store.writeAt(writeOf(upload, 0, bytesOf(10)))).toEqual({ bytes: 0, failure: UNAVAILABLE })
+  expect(await readFile(target, 'utf8')).toBe('precious')
+})
+
+test('a symbolic link to nowhere in place of the file creates nothing there', async () => {
+  const { root, store } = await useStore()
+  const target = path.join(root, 'target')
+  const upload = uploadOf(10)
+  await mkdir(path.dirname(fileOf(root, upload)))
+  await symlink(target, fileOf(root, upload))
+  expect(await store.writeAt(writeOf(upload, 0, bytesOf(10)))).toEqual({ bytes: 0, failure: UNAVAILABLE })
+  expect(existsSync(target)).toBe(false)
+})
+
+test('removing an upload whose file is a symbolic link leaves its target alone', async () => {
+  const { root, store } = await useStore()
+  const target = path.join(root, 'target')
+  await writeFile(target, 'precious')
+  const upload = uploadOf(10)
+  await mkdir(path.dirname(fileOf(root, upload)))
+  await symlink(target, fileOf(root, upload))
+  await store.remove(upload.id)
+  expect(await readFile(target, 'utf8')).toBe('precious')
+})
+
+test('a file in place of its folder, and a folder in place of it, are failures that take nothing of the body', async () => {
+  const { root, store } = await useStore()
+  const [blocked, replaced] = [uploadOf(10), uploadOf(10)]
+  await writeFile(path.dirname(fileOf(root, blocked)), '')
+  await mkdir(fileOf(root, replaced), { recursive: true })
+  for (const upload of [blocked, replaced]) {
+    const [body, turn] = [bodyOf(bytesOf(10)), turnOf()]
+    const write = writeOf(upload, 0, bytesOf(10), { body, turn })
+    expect(await store.writeAt(write)).toEqual({ bytes: 0, failure: UNAVAILABLE })
+    expect([body.asked, turn.entered]).toEqual([[], 0])
+  }
+})
+
+test('a folder that may not be written is a failure of the write', async () => {
+  const { root, store } = await useStore()
+  await store.writeAt(writeOf(uploadOf(10), 0, bytesOf(10)))
+  await chmod(root, 0o555)
+  onTestFinished(() => chmod(root, 0o755))
+  await asNobody(async () => {
+    const written = await store.writeAt(writeOf(uploadOf(10), 0, bytesOf(10)))
+    expect(written).toEqual({ bytes: 0, failure: UNAVAILABLE })
+    expect(written.failure?.cause).toMatchObject({ code: 'EACCES' })
+  })
+})
+
+test('a disk that turned read-only is a failure of the write, and of the check', async (ctx) => {
+  const root = await useSmallDisk(ctx, '1m')
+  const store = createLocalStore(root)
+  const upload = uploadOf(20)
+  await store.writeAt(writeOf(upload, 0, bytesOf(10)))
+  execFileSync('mount', ['-o', 'remount,ro', root])
+  expect(await store.writeAt(writeOf(upload, 10, bytesOf(10)))).toEqual({ bytes: 0, failure: UNAVAILABLE })
+  await expect(store.check()).rejects.toMatchObject({ code: 'EROFS' })
+  await expect(store.remove(upload.id)).rejects.toEqual(UNAVAILABLE)
+})
+
+test('a full disk is 507, tells the bytes that are in place, and takes the rest once there is room', async (ctx) => {
+  const root = await useSmallDisk(ctx, '4m')
+  const store = createLocalStore(root)
+  const filler = uploadOf(2 * MIB)
+  expect(await store.writeAt(writeOf(filler, 0, bytesOf(2 * MIB)))).toEqual(takenWhole(2 * MIB))
+
+  const bytes = bytesOf(3 * MIB, 2)
+  const upload = uploadOf(bytes.length, bytes.length)
+  const [turn, digest] = [turnOf(), createHash('sha256')]
+  const full = await store.writeAt(writeOf(upload, 0, bytes, { turn, digest }))
+  expect(full.failure).toMatchObject({ name: 'HttpError', code: 'insufficient_storage', status: 507 })
+  expect(full.bytes).toBeGreaterThan(0)
+  expect(full.bytes).toBeLessThan(bytes.length)
+  const arrived = bytes.subarray(0, full.bytes)
+  expect(sha256(await readAll(store, upload, 0, full.bytes))).toBe(sha256(arrived))
+  expect(digest.digest('hex')).toBe(sha256(arrived))
+  expect(turn.inside()).toBe(false)
+
+  await store.remove(filler.id)
+  const rest = bytes.subarray(full.bytes)
+  expect(await store.writeAt(writeOf(upload, full.bytes, rest))).toEqual(takenWhole(rest.length))
+  expect(sha256(await readAll(store, upload, 0, bytes.length))).toBe(sha256(bytes))
+})
+
+test('no handle stays open after a write, a failure, a comparison, or a read that is given up', async (ctx) => {
+  if (!existsSync('/proc/self/fd')) ctx.skip('there is no /proc to count open files in')
+  const { root, store } = await useStore()
+  const open = () => openFiles().filter((file) => file.startsWith(root))
+  const bytes = bytesOf(3 * MIB)
+  const upload = uploadOf(bytes.length, bytes.length)
+  let during: string[] = []
+  const body = bodyOf(bytes, { before: () => (during = open()) })
+  await store.writeAt(writeOf(upload, 0, bytes, { body }))
+  expect(during).toEqual([fileOf(root, upload)])
+  await store.writeAt(writeOf(upload, 0, bytes, { body: bodyOf(bytes, { breaksAfter: 10 }) }))
+  await store.compareAt(writeOf(upload, 0, bytesOf(MIB, 9)))
+  const turn = { enter: () => undefined, leave: () => {} }
+  const failing = bodyOf(bytes, {
+    before: () => {
+      throw new Error('a body that throws')
+    },
+  })
+  await expect(store.writeAt(writeOf(upload, 0, bytes, { body: failing, turn }))).rejects.toThrow('throws')
+  for await (const piece of store.read(upload, { start: 0, end: bytes.length })) {
+    expect(piece.length).toBeGreaterThan(0)
+    break
+  }
+  expect(open()).toEqual([])
+})
+
+/** What this process has open. */
+function openFiles(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${fd}`)]
+    } catch {
+      // The handle that read the folder is gone by now.
+      return []
+    }
+  })
+}
+
+/** Root may do anything: what must be forbidden is done as somebody else. */
+async function asNobody(work: () => Promise<void>): Promise<void> {
+  const isRoot = process.geteuid?.() === 0
+  if (isRoot) process.seteuid?.(65_534)
+  try {
+    await work()
+  } finally {
+    if (isRoot) process.seteuid?.(0)
+  }
+}
+
+/** A file system that is soon full. Only root may mount one. */
+async function useSmallDisk({ skip }: TestContext, size: string): Promise<string> {
+  const folder = await useFolder()
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', folder], { stdio: 'pipe' })
+  } catch (error) {
+    skip(`a small disk could not be mounted: ${String((error as Error).message).trim()}`)
+  }
+  onTestFinished(() => void execFileSync('umount', ['--lazy', folder]))
+  return folder
+}

@@ -1,0 +1,434 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Body, ChunkStore, Turn, Write, Written } from '../../src/core/ports.ts'
+import type { Upload } from '../../src/core/upload.ts'
+import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
+
+/** A store on an empty place. */
+export interface StoreFixture {
+  store: ChunkStore
+  /** Takes away what the bytes are kept in. */
+  lose(): Promise<void>
+  close(): Promise<void>
+}
+
+export const CELL = 100_000
+
+export const uploadOf = (size: number | null, chunkSize = CELL): Upload => ({
+  id: randomUUID(),
+  ownerId: 'ada',
+  dialect: 'native',
+  fileName: 'a',
+  size,
+  chunkSize,
+  status: 'IN_PROGRESS',
+  contentType: null,
+  metadata: {},
+  checksumSha256: null,
+  offset: 0,
+  appendOffset: null,
+  storedCells: 0,
+  createdAt: new Date(0),
+  updatedAt: new Date(0),
+  expiresAt: new Date('2099-01-01'),
+})
+
+export interface BodyOptions {
+  /** bytes a piece; a batch has as many as fit */
+  pieceBytes?: number
+  /** bytes after which the body is broken */
+  breaksAfter?: number
+  /** runs before a batch is handed out */
+  before?: () => void
+}
+
+/** A body in memory, which tells how it was taken. */
+export function bodyOf(
+  bytes: Uint8Array,
+  { pieceBytes = 65_536, breaksAfter = Infinity, before = () => {} }: BodyOptions = {},
+) {
+  const end = Math.min(bytes.length, breaksAfter)
+  let at = 0
+  let cause: Error | null = null
+  const body = {
+    length: bytes.length,
+    /** what `take` was asked for, each time */
+    asked: [] as number[],
+    /** whether somebody waits for bytes */
+    waiting: false,
+    left: () => end - at,
+    get cause() {
+      return cause
+    },
+    async take(maxBytes: number) {
+      body.asked.push(maxBytes)
+      body.waiting = true
+      await setImmediate()
+      before()
+      body.waiting = false
+      if (at === end) {
+        if (breaksAfter < bytes.length) cause = new Error('the client is gone')
+        return null
+      }
+      const until = Math.min(end, at + maxBytes)
+      const batch: Uint8Array[] = []
+      for (; at < until; at += (batch.at(-1) as Uint8Array).length)
+        batch.push(bytes.subarray(at, Math.min(until, at + pieceBytes)))
+      return batch
+    },
+    idle: () => false,
+    stop: (why: Error) => {
+      cause = why
+    },
+  } satisfies Body & Record<string, unknown>
+  return body
+}
+
+/** A turn that is free at once. It counts, and complains about a use that makes no sense. */
+export function turnOf() {
+  let inside = false
+  const turn = {
+    entered: 0,
+    inside: () => inside,
+    enter() {
+      if (inside) throw new Error('entered twice')
+      inside = true
+      turn.entered += 1
+      return undefined
+    },
+    leave() {
+      if (!inside) throw new Error('left without having entered')
+      inside = false
+    },
+  } satisfies Turn & Record<string, unknown>
+  return turn
+}
+
+/** A write of `bytes`, unless told otherwise all of them, from a body of its own in a turn of its own. */
+export const writeOf = (
+  upload: Upload,
+  position: number,
+  bytes: Uint8Array,
+  fields: Partial<Write> = {},
+): Write => ({ upload, position, length: bytes.length, body: bodyOf(bytes), turn: turnOf(), ...fields })
+
+export const takenWhole = (bytes: number): Written => ({ bytes, failure: null })
+
+export async function readAll(
+  store: ChunkStore,
+  upload: Upload,
+  start: number,
+  end: number,
+): Promise<Buffer> {
+  const pieces: Uint8Array[] = []
+  for await (const piece of store.read(upload, { start, end })) pieces.push(piece)
+  return Buffer.concat(pieces)
+}
+
+/** The cells of a file, as [position, bytes]. */
+export function cellsOf(bytes: Buffer, cell = CELL): [position: number, bytes: Buffer][] {
+  const count = Math.ceil(bytes.length / cell)
+  return Array.from({ length: count }, (_, i) => [i * cell, bytes.subarray(i * cell, (i + 1) * cell)])
+}
+
+/** What every ChunkStore does, wherever it keeps the bytes. */
+export function storeContract(name: string, make: () => Promise<StoreFixture>): void {
+  describe(`ChunkStore on ${name}`, () => {
+    let fixture: StoreFixture
+    let store: ChunkStore
+    beforeEach(async () => {
+      fixture = await make()
+      ;({ store } = fixture)
+    })
+    afterEach(() => fixture.close())
+
+    /** The file as it is once it is complete. */
+    const contents = async (upload: Upload) => {
+      await store.finalize?.(upload)
+      return readAll(store, upload, 0, upload.size ?? 0)
+    }
+    /** A file that is there, whole. */
+    const stored = async (bytes: Buffer) => {
+      const upload = uploadOf(bytes.length)
+      for (const [position, cell] of cellsOf(bytes)) await store.writeAt(writeOf(upload, position, cell))
+      return upload
+    }
+
+    describe('writeAt', () => {
+      it('of cells in any order makes the file', async () => {
+        const bytes = bytesOf(4 * CELL + 17)
+        const upload = uploadOf(bytes.length)
+        const cells = cellsOf(bytes)
+        for (const index of [4, 1, 3, 0, 2]) {
+          const [position, cell] = cells[index] as (typeof cells)[0]
+          expect(await store.writeAt(writeOf(upload, position, cell))).toEqual(takenWhole(cell.length))
+        }
+        expect(sha256(await contents(upload))).toBe(sha256(bytes))
+      })
+
+      it('of many cells of many uploads at once makes the files', async () => {
+        const files = [1, 2, 3, 4].map((seed) => bytesOf(8 * CELL + seed, seed))
+        const uploads = files.map(({ length }) => uploadOf(length))
+        await Promise.all(
+          files.flatMap((bytes, i) =>
+            cellsOf(bytes)
+              .toReversed()
+              .map(([position, cell]) => store.writeAt(writeOf(uploads[i] as Upload, position, cell))),
+          ),
+        )
+        for (const [i, upload] of uploads.entries())
+          expect(sha256(await contents(upload))).toBe(sha256(files[i] as Buffer))
+      })
+
+      it('goes on within a cell where another write ended', async () => {
+        const bytes = bytesOf(CELL)
+        const upload = uploadOf(CELL)
+        for (const [start, end] of [
+          [0, 1],
+          [1, 40_000],
+          [40_000, CELL],
+        ] as const)
+          expect(await store.writeAt(writeOf(upload, start, bytes.subarray(start, end)))).toEqual(
+            takenWhole(end - start),
+          )
+        expect(sha256(await contents(upload))).toBe(sha256(bytes))
+      })
+
+      it('counts for the bytes that came last to a place', async () => {
+        const bytes = bytesOf(2 * CELL)
+        const upload = uploadOf(bytes.length)
+        const [first, second] = cellsOf(bytes) as [[number, Buffer], [number, Buffer]]
+        await store.writeAt(writeOf(upload, ...second))
+        await store.writeAt(writeOf(upload, 0, bytesOf(CELL, 99)))
+        await store.writeAt(writeOf(upload, ...first))
+        expect(sha256(await contents(upload))).toBe(sha256(bytes))
+      })
+
+      it.each([1, 7, 999, CELL])('takes a body in pieces of %i bytes', async (pieceBytes) => {
+        const bytes = bytesOf(CELL)
+        const upload = uploadOf(CELL)
+        const body = bodyOf(bytes, { pieceBytes })
+        expect(await store.writeAt(writeOf(upload, 0, bytes, { body }))).toEqual(takenWhole(CELL))
+        expect(sha256(await contents(upload))).toBe(sha256(bytes))
+      })
+
+      it('takes a cell of several MiB', async () => {
+        const bytes = bytesOf(3 * MIB + 5)
+        const upload = uploadOf(bytes.length, bytes.length)
+        expect(await store.writeAt(writeOf(upload, 0, bytes))).toEqual(takenWhole(bytes.length))
+        expect(sha256(await contents(upload))).toBe(sha256(bytes))
+      })
+
+      it('takes no more than it is told to, and leaves the rest to the next write', async () => {
+        const bytes = bytesOf(2 * CELL)
+        const upload = uploadOf(bytes.length)
+        const body = bodyOf(bytes)
+        expect(await store.writeAt(writeOf(upload, 0, bytes, { body, length: CELL }))).toEqual(
+          takenWhole(CELL),
+        )
+        expect(body.left()).toBe(CELL)
+        expect(await store.writeAt(writeOf(upload, CELL, bytes, { body, length: CELL }))).toEqual(
+          takenWhole(CELL),
+        )
+        expect(sha256(await contents(upload))).toBe(sha256(bytes))
+      })
+
+      it.each([
+        ['ends', (bytes: Buffer) => bodyOf(bytes.subarray(0, 1234))],
+        ['breaks off', (bytes: Buffer) => bodyOf(bytes, { breaksAfter: 1234 })],
+      ])('of a body that %s early tells what arrived, and it is in place', async (_what, make) => {
+        const bytes = bytesOf(CELL)
+        const upload = uploadOf(CELL)
+        const body = make(bytes)
+        expect(await store.writeAt(writeOf(upload, 0, bytes, { body }))).toEqual(takenWhole(1234))
+        expect(await store.writeAt(writeOf(upload, 1234, bytes.subarray(1234)))).toEqual(
+          takenWhole(CELL - 1234),
+        )
+        expect(sha256(await contents(upload))).toBe(sha256(bytes))
+      })
+
+      it('of a body without a byte writes nothing', async () => {
+        const upload = await stored(bytesOf(CELL))
+        expect(
+          await store.writeAt(writeOf(upload, 0, bytesOf(10), { body: bodyOf(Buffer.alloc(0)) })),
+        ).toEqual(takenWhole(0))
+        expect(sha256(await contents(upload))).toBe(sha256(bytesOf(CELL)))
+      })
+
+      it('shows every byte to the digest, once and in order, and none that it did not take', async () => {
+        const bytes = bytesOf(CELL)
+        const digest = createHash('sha256')
+        const body = bodyOf(bytes, { pieceBytes: 777, breaksAfter: 60_000 })
+        await store.writeAt(writeOf(uploadOf(CELL), 0, bytes, { body, digest }))
+        expect(digest.digest('hex')).toBe(sha256(bytes.subarray(0, 60_000)))
+      })
+    })
+
+    describe('a turn', () => {
+      it('is entered and left for every write, and never kept while waiting for bytes', async () => {
+        const bytes = bytesOf(3 * MIB + 5)
+        const turn = turnOf()
+        let kept = 0
+        const body = bodyOf(bytes, { before: () => (kept += Number(turn.inside())) })
+        await store.writeAt(writeOf(uploadOf(bytes.length, bytes.length), 0, bytes, { body, turn }))
+        expect(turn.entered).toBeGreaterThan(0)
+        expect([kept, turn.inside()]).toEqual([0, false])
+      })
+
+      it('is not kept after a body that broke off', async () => {
+        const bytes = bytesOf(CELL)
+        const turn = turnOf()
+        const body = bodyOf(bytes, { breaksAfter: 10 })
+        await store.writeAt(writeOf(uploadOf(CELL), 0, bytes, { body, turn }))
+        expect(turn.inside()).toBe(false)
+      })
+
+      it('is not taken for a body without a byte', async () => {
+        const turn = turnOf()
+        const body = bodyOf(Buffer.alloc(0))
+        await store.writeAt(writeOf(uploadOf(CELL), 0, bytesOf(10), { body, turn }))
+        expect(turn.entered).toBe(0)
+      })
+
+      it('is waited for before a write, and nothing more is taken meanwhile', async () => {
+        const bytes = bytesOf(CELL)
+        const upload = uploadOf(CELL)
+        let grant = () => {}
+        const granted = new Promise<void>((resolve) => (grant = resolve))
+        const body = bodyOf(bytes)
+        let done = false
+        const turn = { enter: () => granted, leave: () => {} }
+        const writing = store.writeAt(writeOf(upload, 0, bytes, { body, turn }))
+        void writing.then(() => (done = true))
+        for (let i = 0; i < 100; i++) await setImmediate()
+        expect([done, body.asked.length, body.waiting]).toEqual([false, 1, false])
+        grant()
+        expect(await writing).toEqual(takenWhole(CELL))
+        expect(sha256(await contents(upload))).toBe(sha256(bytes))
+      })
+    })
+
+    describe('compareAt', () => {
+      it('finds the same bytes the same, whatever their pieces', async () => {
+        const bytes = bytesOf(2 * CELL)
+        const upload = await stored(bytes)
+        for (const [position, cell] of cellsOf(bytes)) {
+          const body = bodyOf(cell, { pieceBytes: 999 })
+          expect(await store.compareAt(writeOf(upload, position, cell, { body }))).toEqual({
+            ...takenWhole(CELL),
+            same: true,
+          })
+        }
+      })
+
+      it.each([0, CELL / 2, CELL - 1])('finds one other byte, at %i', async (at) => {
+        const bytes = bytesOf(2 * CELL)
+        const upload = await stored(bytes)
+        const other = Buffer.from(bytes.subarray(CELL))
+        other[at] = 255 - (other[at] as number)
+        expect(await store.compareAt(writeOf(upload, CELL, other))).toMatchObject({
+          same: false,
+          failure: null,
+        })
+      })
+
+      it('changes nothing, also where it finds other bytes', async () => {
+        const bytes = bytesOf(CELL)
+        const upload = await stored(bytes)
+        await store.compareAt(writeOf(upload, 0, bytesOf(CELL, 99)))
+        expect(sha256(await contents(upload))).toBe(sha256(bytes))
+      })
+
+      it('takes no more than it is told to', async () => {
+        const bytes = bytesOf(CELL)
+        const upload = await stored(bytes)
+        const body = bodyOf(bytes)
+        expect(await store.compareAt(writeOf(upload, 0, bytes, { body, length: 1234 }))).toEqual({
+          ...takenWhole(1234),
+          same: true,
+        })
+        expect(body.left()).toBe(CELL - 1234)
+      })
+
+      it('of a body that breaks off tells what arrived', async () => {
+        const bytes = bytesOf(CELL)
+        const upload = await stored(bytes)
+        const body = bodyOf(bytes, { breaksAfter: 1234 })
+        expect(await store.compareAt(writeOf(upload, 0, bytes, { body }))).toMatchObject(takenWhole(1234))
+      })
+
+      it('shows every byte to the digest, once and in order', async () => {
+        const bytes = bytesOf(CELL)
+        const upload = await stored(bytes)
+        const digest = createHash('sha256')
+        await store.compareAt(writeOf(upload, 0, bytes, { digest, body: bodyOf(bytes, { pieceBytes: 777 }) }))
+        expect(digest.digest('hex')).toBe(sha256(bytes))
+      })
+    })
+
+    describe('read', () => {
+      it.each([
+        ['the whole file', 0, 2 * CELL + 17],
+        ['the first byte', 0, 1],
+        ['the last byte', 2 * CELL + 16, 2 * CELL + 17],
+        ['bytes across cells', CELL - 1, CELL + 1],
+        ['a cell', CELL, 2 * CELL],
+        ['nothing', 5, 5],
+      ])('gives %s', async (_what, start, end) => {
+        const bytes = bytesOf(2 * CELL + 17)
+        const upload = await stored(bytes)
+        await store.finalize?.(upload)
+        const part = await readAll(store, upload, start, end)
+        expect([part.length, sha256(part)]).toEqual([end - start, sha256(bytes.subarray(start, end))])
+      })
+
+      it('gives nothing of an empty file that no byte ever created', async () => {
+        const upload = uploadOf(0)
+        expect(await contents(upload)).toHaveLength(0)
+      })
+
+      it('fails where bytes are missing, rather than end early', async () => {
+        const upload = await stored(bytesOf(CELL))
+        await store.finalize?.(upload)
+        await expect(readAll(store, upload, 0, CELL + 1)).rejects.toThrow()
+        await expect(readAll(store, uploadOf(10), 0, 10)).rejects.toThrow()
+      })
+    })
+
+    describe('remove', () => {
+      it('removes the bytes of one upload, and no other', async () => {
+        const [gone, kept] = [await stored(bytesOf(CELL, 1)), await stored(bytesOf(CELL, 2))]
+        await store.remove(gone.id)
+        await store.finalize?.(kept)
+        await expect(readAll(store, gone, 0, CELL)).rejects.toThrow()
+        expect(sha256(await readAll(store, kept, 0, CELL))).toBe(sha256(bytesOf(CELL, 2)))
+      })
+
+      it('may be called again, at once too, and for an upload without a byte', async () => {
+        const upload = await stored(bytesOf(CELL))
+        await Promise.all([store.remove(upload.id), store.remove(upload.id)])
+        await store.remove(upload.id)
+        await store.remove(uploadOf(10).id)
+      })
+
+      it('leaves nothing of the old bytes to a later write', async () => {
+        const upload = await stored(bytesOf(2 * CELL, 1))
+        await store.remove(upload.id)
+        const short = { ...upload, size: CELL }
+        await store.writeAt(writeOf(short, 0, bytesOf(CELL, 2)))
+        await store.finalize?.(short)
+        await expect(readAll(store, short, 0, 2 * CELL)).rejects.toThrow()
+        expect(sha256(await readAll(store, short, 0, CELL))).toBe(sha256(bytesOf(CELL, 2)))
+      })
+    })
+
+    it('check passes, and fails once the place is gone', async () => {
+      await store.check()
+      await stored(bytesOf(10))
+      await store.check()
+      await fixture.lose()
+      await expect(store.check()).rejects.toThrow()
+    })
+  })
+}

@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs'
+import { parseSync } from 'oxc-parser'
+
+interface Node {
+  type: string
+  [field: string]: unknown
+}
+
+/**
+ * The variables that the source of the configuration reads, with their defaults: the rows of
+ * `VARIABLES`, and whatever is looked up by name in `env`, which has none.
+ */
+export function variablesOf(file: string): Record<string, string> {
+  const variables: Record<string, string> = {}
+  const declare = (name: string, standard = '') => {
+    variables[name] ??= standard
+  }
+  visit(parseSync(file, readFileSync(file, 'utf8')).program as unknown as Node, (node) => {
+    if (node.type === 'VariableDeclarator' && at(node, 'id', 'name') === 'VARIABLES')
+      visit(node, (row) => {
+        const standard = at(row, 'value', 'elements', '1', 'value')
+        if (row.type === 'Property' && typeof standard === 'string') declare(String(at(row, 'key', 'name')), standard)
+      })
+    if (node.type === 'MemberExpression' && at(node, 'object', 'name') === 'env')
+      declare(String(at(node, 'property', 'value') ?? at(node, 'property', 'name')))
+  })
+  return variables
+}
+
+function visit(node: unknown, see: (node: Node) => void): void {
+  if (typeof node !== 'object' || node === null) return
+  if ('type' in node) see(node as Node)
+  for (const child of Object.values(node)) visit(child, see)
+}
+
+const at = (node: unknown, ...path: string[]): unknown =>
+  path.reduce((here, field) => (here as Record<string, unknown> | null | undefined)?.[field], node)

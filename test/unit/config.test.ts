@@ -1,0 +1,264 @@
+import { describe, expect, it } from 'vitest'
+import { ConfigError, parseConfig, type Config } from '../../src/config.ts'
+
+type Env = Record<string, string | undefined>
+
+/** What the operator reads when the start is refused, a line each. */
+function complaints(env: Env): string[] {
+  try {
+    parseConfig(env)
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError)
+    return (error as Error).message.split('\n')
+  }
+  return []
+}
+
+/** The only line that the operator reads. */
+function complaint(env: Env): string {
+  const lines = complaints(env)
+  expect(lines).toHaveLength(1)
+  return String(lines[0])
+}
+
+interface Row {
+  key: keyof Config
+  unset: unknown
+  good: [text: string, value: unknown][]
+  bad: string[]
+  /** what it must be, as the complaint says it */
+  must: RegExp
+}
+
+const MAX = Number.MAX_SAFE_INTEGER
+const NO_NUMBERS = ['-1', '1.5', '1e3', '0x10', 'abc', ' 7', '7 ', '+7', '٣', '5MB']
+/** Over 2^53-1, where numbers begin to lie, and over everything. */
+const HUGE = ['9007199254740992', '9007199254740993', '9'.repeat(400)]
+
+const count = (key: keyof Config, unset: number): Row => ({
+  key,
+  unset,
+  good: [
+    ['1', 1],
+    ['007', 7],
+    [String(MAX), MAX],
+  ],
+  bad: ['0', ...NO_NUMBERS, ...HUGE],
+  must: /number.*at least 1$/,
+})
+
+const VARIABLES: Record<string, Row> = {
+  HOST: { key: 'host', unset: '127.0.0.1', good: [['::', '::']], bad: [], must: /address/ },
+  PORT: {
+    key: 'port',
+    unset: 8000,
+    good: [
+      ['0', 0],
+      ['65535', 65_535],
+    ],
+    bad: ['65536', ...NO_NUMBERS, ...HUGE],
+    must: /port from 0 to 65535$/,
+  },
+  DATABASE_URL: {
+    key: 'databaseUrl',
+    unset: 'file:./data/uploads.db',
+    good: [['file:/var/lib/a.db', 'file:/var/lib/a.db']],
+    bad: ['mysql://localhost/uploads', './data/uploads.db', 'file:', 'a file:b'],
+    must: /file:\.\/data\/uploads\.db/,
+  },
+  STORAGE_ROOT: {
+    key: 'storageRoot',
+    unset: './data/files',
+    good: [['/mnt', '/mnt']],
+    bad: [],
+    must: /folder/,
+  },
+  API_KEY_MAPPINGS: {
+    key: 'apiKeys',
+    unset: new Map([['dev-key', 'dev-user']]),
+    good: [
+      ['k:ada', new Map([['k', 'ada']])],
+      [
+        ' k : ada , l : ada ,, m:bob,',
+        new Map([
+          ['k', 'ada'],
+          ['l', 'ada'],
+          ['m', 'bob'],
+        ]),
+      ],
+    ],
+    bad: ['k', 'k:', ':ada', 'k:ada:bob', 'k:ada,l', ',', ' '],
+    must: /key:user pairs/,
+  },
+  CHUNK_SIZE_BYTES: count('chunkSizeBytes', 5_242_880),
+  MAX_UPLOAD_BYTES: count('maxUploadBytes', 50_000_000_000),
+  MAX_INFLIGHT_CHUNKS_PER_UPLOAD: count('maxInflightChunksPerUpload', 8),
+  MAX_GLOBAL_INFLIGHT_CHUNKS: count('maxGlobalInflightChunks', 128),
+  TASK_QUEUE_MAXSIZE: count('taskQueueMaxsize', 512),
+  WORKER_COUNT: count('workerCount', 16),
+  UPLOAD_TTL_SECONDS: {
+    key: 'uploadTtlMs',
+    unset: 86_400_000,
+    good: [
+      ['1', 1000],
+      ['3153600000', 3_153_600_000_000],
+    ],
+    bad: ['0', '3153600001', ...NO_NUMBERS, ...HUGE],
+    must: /seconds, at least 1$/,
+  },
+  BODY_IDLE_TIMEOUT_SECONDS: {
+    key: 'bodyIdleTimeoutMs',
+    unset: 60_000,
+    good: [
+      ['1', 1000],
+      ['86400', 86_400_000],
+    ],
+    bad: ['0', '86401', ...NO_NUMBERS, ...HUGE],
+    must: /seconds from 1 to 86400$/,
+  },
+  SHUTDOWN_GRACE_SECONDS: {
+    key: 'shutdownGraceMs',
+    unset: 30_000,
+    good: [
+      ['0', 0],
+      ['3600', 3_600_000],
+    ],
+    bad: ['3601', ...NO_NUMBERS, ...HUGE],
+    must: /seconds from 0 to 3600$/,
+  },
+  CORS_ALLOWED_ORIGINS: {
+    key: 'corsAllowedOrigins',
+    unset: [],
+    good: [
+      ['*', ['*']],
+      ['https://a.example, http://localhost:5173,', ['https://a.example', 'http://localhost:5173']],
+    ],
+    bad: ['a.example', 'https://a.example/', 'https://a.example/path', 'ftp://a.example', 'null', '*,a'],
+    must: /origins such as https:/,
+  },
+  PUBLIC_BASE_URL: {
+    key: 'publicBaseUrl',
+    unset: null,
+    good: [
+      ['https://up.example', 'https://up.example'],
+      ['https://up.example/behind/', 'https://up.example/behind'],
+    ],
+    bad: ['up.example', '/behind', 'ftp://up.example', 'https://'],
+    must: /http\(s\) URL/,
+  },
+  METRICS_TOKEN: { key: 'metricsToken', unset: null, good: [['secret', 'secret']], bad: [], must: /token/ },
+  LOG_LEVEL: {
+    key: 'logLevel',
+    unset: 'info',
+    good: [
+      ['silent', 'silent'],
+      ['trace', 'trace'],
+    ],
+    bad: ['verbose', 'INFO', 'info '],
+    must: /fatal.*silent$/,
+  },
+}
+
+const rows = Object.entries(VARIABLES)
+const unsetKeys = rows.map(([, { key }]) => key)
+const bads = rows.flatMap(([name, { bad }]) => bad.map((text) => [name, text] as const))
+
+describe('a variable', () => {
+  it.each(rows)('%s has its default when it is not set, and when it is empty', (name, { key, unset }) => {
+    expect(parseConfig({})[key]).toEqual(unset)
+    expect(parseConfig({ [name]: '' })[key]).toEqual(unset)
+    expect(parseConfig({ [name]: undefined })[key]).toEqual(unset)
+  })
+
+  it.each(
+    rows.flatMap(([name, { key, good }]) => good.map(([text, value]) => [name, text, key, value] as const)),
+  )('%s takes "%s"', (name, text, key, value) => {
+    expect(parseConfig({ [name]: text })[key]).toEqual(value)
+  })
+
+  it.each(bads)(
+    '%s="%s" stops the start with one line that names it and says what it must be',
+    (name, text) => {
+      const line = complaint({ [name]: text })
+      expect(line.startsWith(`${name} must be `)).toBe(true)
+      expect(line).toMatch(VARIABLES[name]?.must ?? /never/)
+    },
+  )
+
+  it('STORAGE_BACKEND may be local and nothing else yet', () => {
+    expect(complaints({ STORAGE_BACKEND: 'local' })).toEqual([])
+    expect(complaint({ STORAGE_BACKEND: 'ftp' })).toMatch(/^STORAGE_BACKEND must be local/)
+  })
+
+  it('that nobody knows is left alone', () => {
+    expect(parseConfig({ PORTS: 'x', PATH: '/bin' })).toEqual(parseConfig({}))
+  })
+})
+
+it('every variable of the configuration is in this table', () => {
+  const keys = Object.keys(parseConfig({}))
+  expect(keys.filter((key) => key !== 'developmentKeys').toSorted()).toEqual([...unsetKeys].toSorted())
+})
+
+it('several bad values are told at once, a line each, and the good ones are not', () => {
+  const lines = complaints({
+    PORT: 'x',
+    WORKER_COUNT: '0',
+    LOG_LEVEL: 'loud',
+    HOST: '::',
+    CHUNK_SIZE_BYTES: '7',
+  })
+  expect(lines.map((line) => line.split(' ')[0]).toSorted()).toEqual(['LOG_LEVEL', 'PORT', 'WORKER_COUNT'])
+})
+
+it('a complaint never shows the value, which may be a secret', () => {
+  const secret = 'hunter2'
+  const line = complaint({ API_KEY_MAPPINGS: secret })
+  expect(line).not.toContain(secret)
+  expect(complaint({ DATABASE_URL: `mysql://root:${secret}@db/a` })).not.toContain(secret)
+})
+
+describe('API keys', () => {
+  it('are the well-known ones only while none are given', () => {
+    expect(parseConfig({}).developmentKeys).toBe(true)
+    expect(parseConfig({ API_KEY_MAPPINGS: '' }).developmentKeys).toBe(true)
+    expect(parseConfig({ API_KEY_MAPPINGS: 'k:ada' }).developmentKeys).toBe(false)
+  })
+
+  it.each([undefined, ''])('must be given in production: %j refuses to start', (keys) => {
+    expect(complaint({ NODE_ENV: 'production', API_KEY_MAPPINGS: keys })).toMatch(
+      /^API_KEY_MAPPINGS must be set/,
+    )
+  })
+
+  it('that are missing in production are told beside the other mistakes', () => {
+    const lines = complaints({ NODE_ENV: 'production', PORT: 'x' })
+    expect(lines).toHaveLength(2)
+    expect(lines.join()).toMatch(/PORT.*API_KEY_MAPPINGS/)
+  })
+
+  it.each(['production', 'development', 'test', ''])('that are given start with NODE_ENV "%s"', (mode) => {
+    expect(complaints({ NODE_ENV: mode, API_KEY_MAPPINGS: 'k:ada' })).toEqual([])
+  })
+})
+
+describe('STALE_UPLOAD_TTL_SECONDS', () => {
+  it('is taken for UPLOAD_TTL_SECONDS', () => {
+    expect(parseConfig({ STALE_UPLOAD_TTL_SECONDS: '60' }).uploadTtlMs).toBe(60_000)
+    expect(parseConfig({ STALE_UPLOAD_TTL_SECONDS: '60', UPLOAD_TTL_SECONDS: '' }).uploadTtlMs).toBe(60_000)
+    expect(parseConfig({ STALE_UPLOAD_TTL_SECONDS: '' }).uploadTtlMs).toBe(86_400_000)
+  })
+
+  it('gives way to UPLOAD_TTL_SECONDS', () => {
+    expect(parseConfig({ STALE_UPLOAD_TTL_SECONDS: '60', UPLOAD_TTL_SECONDS: '5' }).uploadTtlMs).toBe(5000)
+  })
+
+  it.each(['0', 'soon'])('is refused as %s', (text) => {
+    expect(complaint({ STALE_UPLOAD_TTL_SECONDS: text })).toContain('UPLOAD_TTL_SECONDS must be ')
+  })
+})
+
+it('the configuration cannot be changed afterwards', () => {
+  const config = parseConfig({}) as { port: number }
+  expect(() => (config.port = 1)).toThrow(TypeError)
+})
