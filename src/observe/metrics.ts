@@ -19,6 +19,8 @@ export interface Metrics {
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
 
+const METHODS = new Set(['OPTIONS', 'HEAD', 'GET', 'POST', 'PUT', 'PATCH', 'DELETE'])
+
 /** Labels are bounded: dialects, reasons and route patterns, never ids, keys or paths. */
 export function createMetrics(): Metrics {
   const registry = new Registry()
@@ -59,7 +61,7 @@ export function createMetrics(): Metrics {
       ledgerUpdate: (seconds) => update.observe(seconds),
     },
     observeRequest: (method, route, status, seconds) =>
-      requests.observe({ method, route, status_code: status }, seconds),
+      requests.observe({ method: METHODS.has(method) ? method : 'OTHER', route, status_code: status }, seconds),
     watchLoad(load) {
       const gauge = (name: string, help: string, read: (load: Load) => number) =>
         new Gauge({

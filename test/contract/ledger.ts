@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe } from 'vitest'
 import { changesCells } from './ledger-cells.ts'
 import { countsBytes } from './ledger-commits.ts'
+import { makesFinals } from './ledger-finals.ts'
 import type { Fixture } from './ledger-fixture.ts'
 import { agreesWithModel } from './ledger-model.ts'
 import { keepsUploads } from './ledger-uploads.ts'
@@ -20,6 +21,7 @@ export function ledgerContract(name: string, open: () => Promise<Fixture>): void
     describe('commits', () => countsBytes(current))
     describe('cells and lengths', () => changesCells(current))
     describe('statuses', () => movesStatuses(current))
+    describe('final uploads', () => makesFinals(current))
     describe('model', () => agreesWithModel(current))
   })
 }

@@ -25,6 +25,7 @@ export const uploadOf = (size: number | null, chunkSize = CELL): Upload => ({
   status: 'IN_PROGRESS',
   contentType: null,
   metadata: {},
+  concat: null,
   checksumSha256: null,
   offset: 0,
   appendOffset: null,
@@ -294,15 +295,24 @@ export function storeContract(name: string, make: () => Promise<StoreFixture>): 
       it('is waited for before a write, and nothing more is taken meanwhile', async () => {
         const bytes = bytesOf(CELL)
         const upload = uploadOf(CELL)
-        let grant = () => {}
+        let [grant, wants] = [() => {}, () => {}]
         const granted = new Promise<void>((resolve) => (grant = resolve))
+        const wanted = new Promise<void>((resolve) => (wants = resolve))
         const body = bodyOf(bytes)
         let done = false
-        const turn = { enter: () => granted, leave: () => {} }
+        const turn = {
+          enter() {
+            wants()
+            return granted
+          },
+          leave: () => {},
+        }
         const writing = store.writeAt(writeOf(upload, 0, bytes, { body, turn }))
         void writing.then(() => (done = true))
+        await wanted
+        const { length: taken } = body.asked
         for (let i = 0; i < 100; i++) await setImmediate()
-        expect([done, body.asked.length, body.waiting]).toEqual([false, 1, false])
+        expect([done, body.waiting, body.asked.length]).toEqual([false, false, taken])
         grant()
         expect(await writing).toEqual(takenWhole(CELL))
         expect(sha256(await contents(upload))).toBe(sha256(bytes))
@@ -364,6 +374,61 @@ export function storeContract(name: string, make: () => Promise<StoreFixture>): 
         const digest = createHash('sha256')
         await store.compareAt(writeOf(upload, 0, bytes, { digest, body: bodyOf(bytes, { pieceBytes: 777 }) }))
         expect(digest.digest('hex')).toBe(sha256(bytes))
+      })
+    })
+
+    describe('concat', () => {
+      const joined = async (parts: readonly Buffer[]) => {
+        const uploads: Upload[] = []
+        for (const part of parts) uploads.push(await stored(part))
+        const size = parts.reduce((sum, { length }) => sum + length, 0)
+        const target = uploadOf(size)
+        await store.concat(target, uploads)
+        return { target, uploads, read: () => readAll(store, target, 0, size) }
+      }
+
+      it.each([
+        ['one part', [CELL]],
+        ['parts of any length', [1, 2 * CELL, CELL - 1, 5 * MIB + 3]],
+        ['an empty part among others', [0, 10, 0, 20, 0]],
+      ])('of %s is their bytes, one behind the other', async (_what, sizes) => {
+        const parts = sizes.map((size, i) => bytesOf(size, i + 1))
+        const { read } = await joined(parts)
+        expect(sha256(await read())).toBe(sha256(Buffer.concat(parts)))
+      })
+
+      it('of empty parts is an empty file', async () => {
+        const { read } = await joined([Buffer.alloc(0), Buffer.alloc(0)])
+        expect(await read()).toHaveLength(0)
+      })
+
+      it('takes one part twice, and leaves the parts as they are', async () => {
+        const [a, b] = [bytesOf(CELL + 1, 1), bytesOf(10, 2)]
+        const { uploads } = await joined([a, b])
+        const target = uploadOf(2 * a.length + b.length)
+        const [first, second] = uploads as [Upload, Upload]
+        await store.concat(target, [first, second, first])
+        expect(sha256(await readAll(store, target, 0, target.size ?? 0))).toBe(
+          sha256(Buffer.concat([a, b, a])),
+        )
+        expect(sha256(await readAll(store, first, 0, a.length))).toBe(sha256(a))
+        expect(sha256(await readAll(store, second, 0, b.length))).toBe(sha256(b))
+      })
+
+      it('may be done again, and its file outlives the parts', async () => {
+        const parts = [bytesOf(CELL, 1), bytesOf(CELL, 2)]
+        const { target, uploads, read } = await joined(parts)
+        await store.concat(target, uploads)
+        for (const { id } of uploads) await store.remove(id)
+        expect(sha256(await read())).toBe(sha256(Buffer.concat(parts)))
+      })
+
+      it('fails where a later part lacks bytes, and shows no half of the file', async () => {
+        const [whole, short] = [await stored(bytesOf(CELL)), await stored(bytesOf(10))]
+        const target = uploadOf(2 * CELL)
+        await expect(store.concat(target, [whole, { ...short, size: CELL }])).rejects.toThrow()
+        await expect(readAll(store, target, 0, 1)).rejects.toThrow()
+        await store.remove(target.id)
       })
     })
 

@@ -26,7 +26,10 @@ function section(heading: string): string {
 }
 
 const fencesOf = (text: string): Fence[] =>
-  [...text.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, language = '', body = '']) => ({ language, text: body }))
+  [...text.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, language = '', body = '']) => ({
+    language,
+    text: body,
+  }))
 
 /** The cells of each row of the first table, without the marks of code. */
 const tableOf = (text: string): string[][] => {
@@ -60,23 +63,25 @@ test.each([
 ])('the commands of "%s" work as written and print what it says', async (heading, sent) => {
   const server = await useServer()
   const folder = await useFolder()
-  const here = (text: string) => text.replaceAll('http://127.0.0.1:8000', server.url).replaceAll('dev-key', ALICE)
+  const here = (text: string) =>
+    text.replaceAll('http://127.0.0.1:8000', server.url).replaceAll('dev-key', ALICE)
   const fences = fencesOf(section(heading)).map(({ language, text }) => ({ language, text: here(text) }))
   await symlink(path.join(ROOT, 'node_modules'), path.join(folder, 'node_modules'))
   for (const { language, text } of fences)
     if (language === 'js') await writeFile(path.join(folder, 'upload.mjs'), text)
 
-  const steps = fences.filter(({ language }) => language === 'sh')
+  // What a step prints stands right behind it.
+  const steps = fences.flatMap(({ language, text }, at) => {
+    const next = fences[at + 1]
+    return language === 'sh' ? [{ text, told: next?.language === 'text' ? next.text : '' }] : []
+  })
   const script = steps.map(({ text }) => `${text}\nprintf '\\f'\n`).join('')
-  const bash = promisify(execFile)('bash', ['-euo', 'pipefail', '-c', script], { cwd: folder })
-  const printed = (await bash).stdout.split('\f')
+  const { stdout } = await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', script], { cwd: folder })
+  const printed = stdout.split('\f')
 
   expect(steps.length).toBeGreaterThan(0)
-  for (const [step, { text }] of steps.entries()) {
-    const next = fences[fences.findIndex((fence) => fence.text === text) + 1]
-    const told = next?.language === 'text' ? next.text : ''
-    expect(comparable(printed[step] ?? ''), text).toEqual(comparable(told))
-  }
+  for (const [step, { text, told }] of steps.entries())
+    expect({ text, printed: comparable(printed[step] ?? '') }).toEqual({ text, printed: comparable(told) })
   const received = await readFile(path.join(folder, 'received.bin'))
   expect(received).toHaveLength(12_000_000)
   expect(sha256(received)).toBe(sha256(await readFile(path.join(folder, sent))))
@@ -89,7 +94,9 @@ test('the table of configuration has exactly the variables that are read, with t
 })
 
 test('.env.example has exactly the variables that are read, commented out, with their defaults', () => {
-  const lines = readFileSync(path.join(ROOT, '.env.example'), 'utf8').matchAll(/^# ?([A-Z][A-Z0-9_]*)=(.*)$/gm)
+  const lines = readFileSync(path.join(ROOT, '.env.example'), 'utf8').matchAll(
+    /^# ?([A-Z][A-Z0-9_]*)=(.*)$/gm,
+  )
   const told = [...lines].map(([, name, standard]) => [name, standard])
   expect(Object.fromEntries(told)).toEqual(variablesOf(path.join(ROOT, 'src/config.ts')))
 })
@@ -97,9 +104,9 @@ test('.env.example has exactly the variables that are read, commented out, with 
 test('the table of metrics has exactly the metrics that are served, but those of Node', async () => {
   const server = await useServer()
   const text = await (await fetch(`${server.url}/metrics`)).text()
-  const served = [...text.matchAll(/^# TYPE (\w+) /gm)].map(([, name]) => name)
-  const ours = served.filter((name) => !/^(process|nodejs)_/.test(name ?? ''))
-  const told = tableOf(section('### Metrics')).map(([name]) => name)
+  const served = [...text.matchAll(/^# TYPE (\w+) /gm)].map(([, name = '']) => name)
+  const ours = served.filter((name) => !/^(process|nodejs)_/.test(name))
+  const told = tableOf(section('### Metrics')).map(([name = '']) => name)
   expect(told.toSorted()).toEqual(ours.toSorted())
 })
 
@@ -107,6 +114,6 @@ test('the list of tus extensions is the one that OPTIONS tells', async () => {
   const server = await useServer()
   const { headers } = await fetch(`${server.url}/files`, { method: 'OPTIONS' })
   const [, list = ''] = /^Extensions: ([^.]*)\./m.exec(section('## tus with curl')) ?? []
-  const told = [...list.matchAll(/`([\w-]+)`/g)].map(([, name]) => name)
+  const told = [...list.matchAll(/`([\w-]+)`/g)].map(([, name = '']) => name)
   expect(told.toSorted()).toEqual((headers.get('tus-extension') ?? '').split(',').toSorted())
 })

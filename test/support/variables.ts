@@ -15,11 +15,12 @@ export function variablesOf(file: string): Record<string, string> {
   const declare = (name: string, standard = '') => {
     variables[name] ??= standard
   }
-  visit(parseSync(file, readFileSync(file, 'utf8')).program as unknown as Node, (node) => {
+  visit(parseSync(file, readFileSync(file, 'utf8')).program, (node) => {
     if (node.type === 'VariableDeclarator' && at(node, 'id', 'name') === 'VARIABLES')
       visit(node, (row) => {
         const standard = at(row, 'value', 'elements', '1', 'value')
-        if (row.type === 'Property' && typeof standard === 'string') declare(String(at(row, 'key', 'name')), standard)
+        if (row.type === 'Property' && typeof standard === 'string')
+          declare(String(at(row, 'key', 'name')), standard)
       })
     if (node.type === 'MemberExpression' && at(node, 'object', 'name') === 'env')
       declare(String(at(node, 'property', 'value') ?? at(node, 'property', 'name')))

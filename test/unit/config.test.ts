@@ -96,6 +96,16 @@ const VARIABLES: Record<string, Row> = {
   MAX_GLOBAL_INFLIGHT_CHUNKS: count('maxGlobalInflightChunks', 128),
   TASK_QUEUE_MAXSIZE: count('taskQueueMaxsize', 512),
   WORKER_COUNT: count('workerCount', 16),
+  MAX_CONCAT_PARTS: {
+    key: 'maxConcatParts',
+    unset: 1000,
+    good: [
+      ['1', 1],
+      ['10000', 10_000],
+    ],
+    bad: ['0', '10001', ...NO_NUMBERS, ...HUGE],
+    must: /number from 1 to 10000$/,
+  },
   UPLOAD_TTL_SECONDS: {
     key: 'uploadTtlMs',
     unset: 86_400_000,
@@ -141,10 +151,23 @@ const VARIABLES: Record<string, Row> = {
     unset: null,
     good: [
       ['https://up.example', 'https://up.example'],
+      ['/', ''],
       ['https://up.example/behind/', 'https://up.example/behind'],
     ],
     bad: ['up.example', '/behind', 'ftp://up.example', 'https://'],
     must: /http\(s\) URL/,
+  },
+  TRUST_PROXY: {
+    key: 'trustProxy',
+    unset: false,
+    good: [
+      ['1', true],
+      ['true', true],
+      ['0', false],
+      ['false', false],
+    ],
+    bad: ['yes', 'TRUE', '2'],
+    must: /true or false$/,
   },
   METRICS_TOKEN: { key: 'metricsToken', unset: null, good: [['secret', 'secret']], bad: [], must: /token/ },
   LOG_LEVEL: {
@@ -161,7 +184,7 @@ const VARIABLES: Record<string, Row> = {
 
 const rows = Object.entries(VARIABLES)
 const unsetKeys = rows.map(([, { key }]) => key)
-const bads = rows.flatMap(([name, { bad }]) => bad.map((text) => [name, text] as const))
+const refusing = rows.filter(([, { bad }]) => bad.length > 0)
 
 describe('a variable', () => {
   it.each(rows)('%s has its default when it is not set, and when it is empty', (name, { key, unset }) => {
@@ -170,25 +193,19 @@ describe('a variable', () => {
     expect(parseConfig({ [name]: undefined })[key]).toEqual(unset)
   })
 
-  it.each(
-    rows.flatMap(([name, { key, good }]) => good.map(([text, value]) => [name, text, key, value] as const)),
-  )('%s takes "%s"', (name, text, key, value) => {
-    expect(parseConfig({ [name]: text })[key]).toEqual(value)
+  it.each(rows)('%s takes what it may be', (name, { key, good }) => {
+    expect(good.map(([text]) => [text, parseConfig({ [name]: text })[key]])).toEqual(good)
   })
 
-  it.each(bads)(
-    '%s="%s" stops the start with one line that names it and says what it must be',
-    (name, text) => {
-      const line = complaint({ [name]: text })
-      expect(line.startsWith(`${name} must be `)).toBe(true)
-      expect(line).toMatch(VARIABLES[name]?.must ?? /never/)
+  it.each(refusing)(
+    '%s stops the start with one line that names it and says what it must be',
+    (name, row) => {
+      const named = expect.stringMatching(new RegExp(`^${name} must be `))
+      const told = row.bad.map((text) => [text, complaints({ [name]: text })])
+      expect(told).toEqual(row.bad.map((text) => [text, [named]]))
+      expect(told).toEqual(row.bad.map((text) => [text, [expect.stringMatching(row.must)]]))
     },
   )
-
-  it('STORAGE_BACKEND may be local and nothing else yet', () => {
-    expect(complaints({ STORAGE_BACKEND: 'local' })).toEqual([])
-    expect(complaint({ STORAGE_BACKEND: 'ftp' })).toMatch(/^STORAGE_BACKEND must be local/)
-  })
 
   it('that nobody knows is left alone', () => {
     expect(parseConfig({ PORTS: 'x', PATH: '/bin' })).toEqual(parseConfig({}))
@@ -208,7 +225,10 @@ it('several bad values are told at once, a line each, and the good ones are not'
     HOST: '::',
     CHUNK_SIZE_BYTES: '7',
   })
-  expect(lines.map((line) => line.split(' ')[0]).toSorted()).toEqual(['LOG_LEVEL', 'PORT', 'WORKER_COUNT'])
+  expect(new Set(lines.map((line) => line.split(' ')[0]))).toEqual(
+    new Set(['LOG_LEVEL', 'PORT', 'WORKER_COUNT']),
+  )
+  expect(lines).toHaveLength(3)
 })
 
 it('a complaint never shows the value, which may be a secret', () => {

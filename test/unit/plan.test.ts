@@ -18,6 +18,7 @@ const anUpload = (fields: Partial<Upload> = {}): Upload => ({
   status: 'IN_PROGRESS',
   contentType: null,
   metadata: {},
+  concat: null,
   checksumSha256: null,
   offset: 12,
   appendOffset: null,
@@ -32,10 +33,12 @@ type State = Partial<Upload>
 const COMPLETED: State = { status: 'COMPLETED', offset: 25, storedCells: 3 }
 const FRESH: State = { status: 'INITIATED', offset: 0, storedCells: 0 }
 const DEFERRED: State = { size: null }
+const FINAL: State = { concat: 'final;/files/a /files/b' }
 
 /** What stops a plan: its status and code. */
-const refused = (status: number, code: string) => expect.objectContaining({ status, code })
+const refused = (status: number, code: string): Error => expect.objectContaining({ status, code })
 const GONE = refused(410, 'gone')
+const FORBIDDEN = refused(403, 'forbidden')
 const LOCKED = refused(423, 'locked')
 const MISMATCH = refused(409, 'offset_mismatch')
 const CONFLICT = refused(409, 'conflict')
@@ -111,12 +114,13 @@ describe('planAppend', () => {
       MAX_UPLOAD,
     ],
     ['a declaration of 0', { ...FRESH, ...DEFERRED }, { offset: 0, declaredSize: 0, bodyLength: 0 }, 0, 0],
+    ['a body on a partial upload', { concat: 'partial' }, { bodyLength: 13 }, 13, null],
     ['a repeated declaration, which is none', {}, { declaredSize: 25 }, 13, null],
   ])('lets %s in', (_what, state, request, maxBytes, declares) => {
     expect(plan(state, request)).toEqual({ maxBytes, declares })
   })
 
-  it.each<[what: string, State, Partial<AppendRequest>, refusal: unknown]>([
+  it.each<[what: string, State, Partial<AppendRequest>, refusal: Error]>([
     ['at a stale offset', {}, { offset: 11 }, MISMATCH],
     ['past the offset', {}, { offset: 13 }, MISMATCH],
     ['at 0 where bytes are', {}, { offset: 0 }, MISMATCH],
@@ -152,6 +156,8 @@ describe('planAppend', () => {
     ['to a failed upload', { status: 'FAILED' }, {}, GONE],
     ['to a failed upload, at a wrong offset too', { status: 'FAILED' }, { offset: 0 }, GONE],
     ['to an upload that is being completed', { status: 'FINALIZING', offset: 25 }, { offset: 25 }, LOCKED],
+    ['to a final upload', { ...FINAL, ...COMPLETED }, { offset: 25, bodyLength: 0 }, FORBIDDEN],
+    ['to a final upload that is being made', { ...FINAL, status: 'FINALIZING' }, {}, FORBIDDEN],
     [
       'to an upload that is being completed past its expiry',
       { status: 'FINALIZING', expiresAt: NOW },
@@ -159,7 +165,7 @@ describe('planAppend', () => {
       LOCKED,
     ],
   ])('refuses a body %s', (_what, state, request, refusal) => {
-    expect(() => plan(state, request)).toThrow(refusal as Error)
+    expect(() => plan(state, request)).toThrow(refusal)
   })
 
   it('tells a client how long a file may be that declares too much', () => {
@@ -173,7 +179,7 @@ describe('planAppend', () => {
     const upload = anUpload({ size: most, offset: most - 1, chunkSize: 2 ** 40 })
     const request = { offset: most - 1, declaredSize: null }
     expect(planAppend(upload, { ...request, bodyLength: 1 }, most, NOW).maxBytes).toBe(1)
-    expect(() => planAppend(upload, { ...request, bodyLength: 2 }, most, NOW)).toThrow(TOO_LARGE as never)
+    expect(() => planAppend(upload, { ...request, bodyLength: 2 }, most, NOW)).toThrow(TOO_LARGE)
   })
 })
 
@@ -194,7 +200,7 @@ describe('planChunk', () => {
     expect(plan(state, index, announced)).toBe(length)
   })
 
-  it.each<[what: string, State, index: number, announced: number | null, refusal: unknown]>([
+  it.each<[what: string, State, index: number, announced: number | null, refusal: Error]>([
     ['behind the last', {}, 3, 10, BAD],
     ['far behind the last', {}, Number.MAX_SAFE_INTEGER, 10, BAD],
     ['behind the last of a file of whole chunks', { size: 30 }, 3, 10, BAD],
@@ -215,7 +221,7 @@ describe('planChunk', () => {
     ['after expiry, before the first byte', { ...FRESH, expiresAt: NOW }, 0, 10, GONE],
     ['of a completed upload, with a wrong index too', COMPLETED, 9, 10, CONFLICT],
   ])('refuses a chunk %s', (_what, state, index, announced, refusal) => {
-    expect(() => plan(state, index, announced)).toThrow(refusal as Error)
+    expect(() => plan(state, index, announced)).toThrow(refusal)
   })
 
   it('names what a client may do about it: the count of chunks, and both lengths', () => {
