@@ -1,6 +1,10 @@
 // db:up | db:down [n] | db:status, on the database of DATABASE_URL
+import { existsSync } from 'node:fs'
 import { migrateDown, migrateUp, migrationStatus } from '../src/ledger/migrate.ts'
 import { DEFAULT_DATABASE_URL } from '../src/ledger/open.ts'
+
+// The same database as the server's.
+if (existsSync('.env')) process.loadEnvFile('.env')
 
 const USAGE = 'usage: migrate.ts up | down [n] | status'
 

@@ -21,12 +21,12 @@ try {
     log.info({ signal }, 'shutting down')
     await server.close()
     log.info('bye')
-    process.exit(0)
+    log.flush(() => process.exit(0))
   }
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(signal))
 } catch (error) {
   log.fatal({ err: error }, 'the server could not start')
-  process.exit(1)
+  log.flush(() => process.exit(1))
 }
 
 function readConfig(): Config {

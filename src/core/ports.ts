@@ -41,12 +41,12 @@ export interface UploadLedger {
   setExpiry(ids: readonly string[], at: Date): Promise<void>
   /** Open uploads past their expiry, oldest first. */
   expired(now: Date, limit: number): Promise<Upload[]>
-  /** Turns an open upload that is still past its expiry into a tombstone: exactly one caller gets true. */
+  /** Makes an open upload that is still past its expiry EXPIRING: exactly one caller gets true. */
   expire(id: string, now: Date): Promise<boolean>
   /** Ids to clean up: deleted ones whose rows are left, and tombstones older than `tombstonesBefore`. */
   leftovers(tombstonesBefore: Date, limit: number): Promise<string[]>
-  /** Uploads that a crash left in FINALIZING. */
-  finalizing(limit: number): Promise<Upload[]>
+  /** Uploads on the way out of an internal status, those that expire first before others. */
+  inStatus(status: 'FINALIZING' | 'EXPIRING', limit: number): Promise<Upload[]>
   /** @throws when the database does not answer */
   check(): Promise<void>
   close(): Promise<void>

@@ -2,7 +2,8 @@ import { HttpError } from './errors.ts'
 
 /**
  * INITIATED (no byte yet) → IN_PROGRESS → FINALIZING → COMPLETED. FAILED and ABORTED are final.
- * FINALIZING is ours alone: closed to writers, shown to clients as IN_PROGRESS.
+ * Two are ours alone, closed to writers and finished by any process after a crash: FINALIZING, shown to
+ * clients as IN_PROGRESS, and EXPIRING, whose bytes are on their way out, shown as ABORTED.
  */
 export const STATUSES = [
   'INITIATED',
@@ -10,17 +11,19 @@ export const STATUSES = [
   'FINALIZING',
   'COMPLETED',
   'FAILED',
+  'EXPIRING',
   'ABORTED',
 ] as const
 export type Status = (typeof STATUSES)[number]
 
 /** Where an upload may go from each status. The ledger moves it only by compare-and-set along these. */
 export const TRANSITIONS: Readonly<Record<Status, readonly Status[]>> = {
-  INITIATED: ['IN_PROGRESS', 'FINALIZING', 'COMPLETED', 'ABORTED'],
-  IN_PROGRESS: ['FINALIZING', 'COMPLETED', 'ABORTED'],
+  INITIATED: ['IN_PROGRESS', 'FINALIZING', 'COMPLETED', 'EXPIRING', 'ABORTED'],
+  IN_PROGRESS: ['FINALIZING', 'COMPLETED', 'EXPIRING', 'ABORTED'],
   FINALIZING: ['IN_PROGRESS', 'COMPLETED', 'FAILED'],
   COMPLETED: [],
   FAILED: [],
+  EXPIRING: ['ABORTED'],
   ABORTED: [],
 }
 
@@ -31,7 +34,14 @@ export const sourcesOf = (to: Status): Status[] =>
 /** The statuses in which bytes may still come. */
 export const isOpen = (status: Status): boolean => status === 'INITIATED' || status === 'IN_PROGRESS'
 
-export const publicStatus = (status: Status): Status => (status === 'FINALIZING' ? 'IN_PROGRESS' : status)
+const SHOWN_AS: Partial<Record<Status, Status>> = { FINALIZING: 'IN_PROGRESS', EXPIRING: 'ABORTED' }
+
+/** The status as clients know it. */
+export const publicStatus = (status: Status): Status => SHOWN_AS[status] ?? status
+
+/** The statuses that clients know as `shown`. */
+export const statusesShownAs = (shown: Status): Status[] =>
+  STATUSES.filter((status) => publicStatus(status) === shown)
 
 export type Dialect = 'tus' | 'native'
 
@@ -110,7 +120,7 @@ export function assertOpen(upload: Upload, now: Date): void {
 
 /** @throws {HttpError} gone 410: unfinished uploads expire, finished ones don't */
 export function assertNotExpired(upload: Upload, now: Date): void {
-  if (upload.status === 'ABORTED' || (isOpen(upload.status) && upload.expiresAt <= now))
+  if (publicStatus(upload.status) === 'ABORTED' || (isOpen(upload.status) && upload.expiresAt <= now))
     throw new HttpError('gone')
 }
 

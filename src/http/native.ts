@@ -25,7 +25,7 @@ const initRequest = z.object({
 })
 
 const listRequest = z.object({
-  status: z.enum(STATUSES).exclude(['FINALIZING']).optional(),
+  status: z.enum(STATUSES).exclude(['FINALIZING', 'EXPIRING']).optional(),
   limit: z.coerce.number().int().min(1).max(1000).default(50),
   cursor: z.string().max(512).optional(),
 })

@@ -1,5 +1,5 @@
 import type { ListQuery, UploadLedger } from '../core/ports.ts'
-import { isOpen, sourcesOf, type Cell, type NewUpload, type Status, type Upload } from '../core/upload.ts'
+import { isOpen, sourcesOf, statusesShownAs, type Cell, type NewUpload, type Status, type Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import { groupCommit } from './commit.ts'
 import { fromCursor, toCursor } from './cursor.ts'
@@ -41,7 +41,7 @@ export function createLedger(db: Db): UploadLedger {
     expired: (now, limit) => expired(db, now, limit),
     expire: (id, now) => inTransaction((tx) => expire(tx, id, now)),
     leftovers: (tombstonesBefore, limit) => leftovers(db, tombstonesBefore, limit),
-    finalizing: (limit) => finalizing(db, limit),
+    inStatus: (status, limit) => inStatus(db, status, limit),
     async check() {
       // A row of a table and not a constant, which SQLite would answer without its file.
       await db.$queryRaw`SELECT 1 FROM uploads LIMIT 1`
@@ -147,8 +147,7 @@ async function list(db: Db, { ownerId, status, limit, cursor }: ListQuery) {
 /** Conditions whose rows, together, clients know as `status`. */
 function shownAs(status: Status | undefined): Prisma.Sql[] {
   if (status === undefined) return [Prisma.empty]
-  const statuses = status === 'IN_PROGRESS' ? [status, 'FINALIZING'] : [status]
-  return statuses.map((stored) => Prisma.sql`AND u.status = ${stored}`)
+  return statusesShownAs(status).map((stored) => Prisma.sql`AND u.status = ${stored}`)
 }
 
 /** Sorted and limited queries as one: each goes along its index, and only what they give is sorted again. */
@@ -256,7 +255,7 @@ async function expired(db: Db, now: Date, limit: number): Promise<Upload[]> {
 async function expire(tx: Client, id: string, now: Date): Promise<boolean> {
   const changed = await tx.$executeRaw`
     UPDATE uploads SET
-      status = 'ABORTED', updated_at = ${now}, stored_chunks = 0, "offset" = 0, append_offset = NULL
+      status = 'EXPIRING', updated_at = ${now}, stored_chunks = 0, "offset" = 0, append_offset = NULL
     WHERE id = ${id} AND status IN ${OPEN} AND expires_at <= ${now} AND deleted_at IS NULL`
   if (changed === 0) return false
   await tx.$executeRaw`DELETE FROM chunks WHERE upload_id = ${id}`
@@ -276,10 +275,10 @@ async function leftovers(db: Db, tombstonesBefore: Date, limit: number): Promise
   return rows.map((row) => row.id)
 }
 
-async function finalizing(db: Db, limit: number): Promise<Upload[]> {
+async function inStatus(db: Db, status: Status, limit: number): Promise<Upload[]> {
   const rows = await db.$queryRaw<UploadRow[]>`
     SELECT ${UPLOAD_COLUMNS} FROM uploads u
-    WHERE u.status = 'FINALIZING' AND u.deleted_at IS NULL
+    WHERE u.status = ${status} AND u.deleted_at IS NULL
     ORDER BY u.expires_at
     LIMIT ${limit}`
   return rows.map(toUpload)

@@ -24,7 +24,7 @@ export async function openDb(
 
 /** The path in `file:./a.db`, `file:///var/a.db` or `file:/var/a.db?…`. */
 export function sqlitePath(url: string): string {
-  const path = /^file:(?:\/\/(?=\/))?([^?]+)/.exec(url)?.[1]
+  const path = /^(?:file|sqlite):(?:\/\/(?=\/))?([^?]+)/.exec(url)?.[1]
   if (path === undefined)
     throw new Error('DATABASE_URL must be an SQLite file, such as ' + DEFAULT_DATABASE_URL)
   return path

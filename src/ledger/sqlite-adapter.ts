@@ -126,7 +126,12 @@ async function connect({ path, busyTimeoutMs = BUSY_TIMEOUT_MS }: SqliteOptions)
     },
     async dispose() {
       while (open) await open
-      await stock.dispose()
+      try {
+        // The driver leaves the log beside the file; so whoever copies the file alone has everything.
+        execute(client, 'PRAGMA wal_checkpoint(TRUNCATE)')
+      } finally {
+        await stock.dispose()
+      }
     },
   }
 }

@@ -24,7 +24,7 @@ export const completeUpload =
       const missing = missingCount(upload)
       if (missing === null)
         throw new HttpError('conflict', { detail: 'The length of the upload has not been declared.' })
-      if (missing > 0) throw new HttpError('conflict', { detail: `${missing} chunks are missing.` })
+      if (missing > 0) throw new HttpError('conflict', { detail: `Chunks are missing: ${missing}.` })
       await deps.ledger.transition(id, 'FINALIZING', deps.now())
     }
     return finish(upload)
@@ -77,7 +77,7 @@ export const resumeFinalizing =
   (deps: Deps, finish: Finish) =>
   async (onError: (error: unknown, upload: Upload) => void): Promise<number> => {
     let finished = 0
-    for (const upload of await deps.ledger.finalizing(100)) {
+    for (const upload of await deps.ledger.inStatus('FINALIZING', 100)) {
       try {
         await finish(upload)
         finished += 1

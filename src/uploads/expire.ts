@@ -1,4 +1,3 @@
-import type { Upload } from '../core/upload.ts'
 import type { Deps } from './deps.ts'
 import { erase } from './remove.ts'
 
@@ -14,41 +13,62 @@ export interface Reaped {
 
 /**
  * Removes the bytes of unfinished uploads past their expiry, leaving tombstones, and cleans up what
- * deletions left behind. May stop anywhere and run again. A finished upload never expires.
+ * deletions left behind. May be killed anywhere: the next run, of any process, goes on. A finished
+ * upload never expires.
  * @param onError told of what could not be removed; the next run tries again
  */
 export const reap =
   (deps: Deps) =>
   async (onError: (error: unknown, id: string) => void): Promise<Reaped> => {
+    const { ledger, locker, store, meter } = deps
     const reaped: Reaped = { expiredUploads: 0, removedUploads: 0 }
     const now = deps.now()
-    const attempt = async (id: string, work: () => Promise<void>) => {
+
+    await inBatches(
+      async () => (await ledger.expired(now, BATCH)).map(({ id }) => id),
+      async (id) => {
+        if (!(await ledger.expire(id, now))) return
+        reaped.expiredUploads += 1
+        meter.uploadExpired()
+      },
+      onError,
+    )
+    await inBatches(
+      async () => (await ledger.inStatus('EXPIRING', BATCH)).map(({ id }) => id),
+      async (id) => {
+        await locker.drain(id)
+        await store.remove(id)
+        await ledger.transition(id, 'ABORTED', now)
+      },
+      onError,
+    )
+    await inBatches(
+      () => ledger.leftovers(new Date(now.getTime() - TOMBSTONE_MS), BATCH),
+      async (id) => {
+        await erase(deps, id)
+        reaped.removedUploads += 1
+      },
+      onError,
+    )
+    return reaped
+  }
+
+/** Works through what `next` gives until there is no more, or until nothing of a batch could be done. */
+async function inBatches(
+  next: () => Promise<string[]>,
+  work: (id: string) => Promise<void>,
+  onError: (error: unknown, id: string) => void,
+): Promise<void> {
+  let done: number
+  do {
+    done = 0
+    for (const id of await next()) {
       try {
-        await work()
+        await work(id)
+        done += 1
       } catch (error) {
         onError(error, id)
       }
     }
-    let batch: Upload[]
-    let progress: number
-    do {
-      batch = await deps.ledger.expired(now, BATCH)
-      progress = 0
-      for (const { id } of batch)
-        await attempt(id, async () => {
-          if (!(await deps.ledger.expire(id, now))) return
-          progress += 1
-          reaped.expiredUploads += 1
-          deps.meter.uploadExpired()
-          await deps.locker.drain(id)
-          await deps.store.remove(id)
-        })
-    } while (batch.length === BATCH && progress > 0)
-
-    for (const id of await deps.ledger.leftovers(new Date(now.getTime() - TOMBSTONE_MS), BATCH))
-      await attempt(id, async () => {
-        await erase(deps, id)
-        reaped.removedUploads += 1
-      })
-    return reaped
-  }
+  } while (done > 0)
+}

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { CellCommit, Commit, UploadLedger } from '../../src/core/ports.ts'
-import type { NewUpload, Status, Upload } from '../../src/core/upload.ts'
+import { publicStatus, type NewUpload, type Status, type Upload } from '../../src/core/upload.ts'
 
 /** A ledger on an empty database, and a second one on the same. */
 export interface Fixture {
@@ -74,9 +74,9 @@ export async function uploadIn(ledger: UploadLedger, status: Status, full: boole
         range(5).map((index) => wholeCell(index)),
       ),
     )
-  else if (status !== 'INITIATED' && status !== 'ABORTED') await ledger.commit(commitOf(id, [bytes(0, 0, 3)]))
+  else if (status !== 'INITIATED' && publicStatus(status) !== 'ABORTED') await ledger.commit(commitOf(id, [bytes(0, 0, 3)]))
   if (status === 'FINALIZING' || status === 'FAILED') await ledger.transition(id, 'FINALIZING', LATER)
-  if (status === 'COMPLETED' || status === 'FAILED' || status === 'ABORTED')
+  if (status === 'COMPLETED' || status === 'FAILED' || publicStatus(status) === 'ABORTED')
     await ledger.transition(id, status, LATER)
   return id
 }

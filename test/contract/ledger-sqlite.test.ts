@@ -213,7 +213,7 @@ describe('query plans', () => {
     await ledger.expired(EXPIRY, 10)
     await ledger.expire(first.id, EXPIRY)
     await ledger.leftovers(EXPIRY, 10)
-    await ledger.finalizing(10)
+    await ledger.inStatus('FINALIZING', 10)
     await ledger.transition(id, 'COMPLETED', START)
     await ledger.markDeleted(id, START)
     await ledger.close()

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { isOpen, STATUSES, TRANSITIONS, type Status } from '../../src/core/upload.ts'
+import { isOpen, publicStatus, STATUSES, TRANSITIONS, type Status } from '../../src/core/upload.ts'
 import {
   commitOf,
   EXPIRY,
@@ -14,7 +14,7 @@ import {
 } from './ledger-fixture.ts'
 
 const needsEveryCell = (to: Status) => to === 'FINALIZING' || to === 'COMPLETED'
-const canBePartial = (status: Status) => isOpen(status) || status === 'ABORTED'
+const canBePartial = (status: Status) => isOpen(status) || publicStatus(status) === 'ABORTED'
 
 export function movesStatuses(fixture: () => Fixture): void {
   describe('transition', () => transitions(fixture))
@@ -108,20 +108,23 @@ function cleansUp(fixture: () => Fixture): void {
     for (const id of [first, second, third]) await ledger.purge(id)
   })
 
-  it('expire makes a tombstone without cells', async () => {
+  it('expire leaves no cells and is EXPIRING until its bytes are gone', async () => {
     const { ledger } = fixture()
     const id = await create(EXPIRY)
     await ledger.commit(commitOf(id, [wholeCell(0)], { expiresAt: EXPIRY }))
     const now = minutesAfter(EXPIRY, 1)
     expect(await ledger.expire(id, now)).toBe(true)
     expect(await ledger.get(id)).toMatchObject({
-      status: 'ABORTED',
+      status: 'EXPIRING',
       updatedAt: now,
       storedCells: 0,
       offset: 0,
     })
     expect(await ledger.storedCells(id)).toEqual([])
     expect(await ledger.expire(id, now)).toBe(false)
+    expect((await ledger.inStatus('EXPIRING', 1000)).map((each) => each.id)).toContain(id)
+    expect(await ledger.transition(id, 'ABORTED', now)).toBe(true)
+    expect((await ledger.inStatus('EXPIRING', 1000)).map((each) => each.id)).not.toContain(id)
   })
 
   it('expire leaves an upload alone that a commit has prolonged, or that is not open', async () => {
@@ -130,7 +133,7 @@ function cleansUp(fixture: () => Fixture): void {
     await ledger.commit(commitOf(prolonged, [wholeCell(0)], { expiresAt: minutesAfter(EXPIRY, 60) }))
     expect(await ledger.expire(prolonged, minutesAfter(EXPIRY, 59))).toBe(false)
     expect(await ledger.storedCells(prolonged)).toEqual([0])
-    for (const status of ['FINALIZING', 'COMPLETED', 'FAILED', 'ABORTED'] as const) {
+    for (const status of ['FINALIZING', 'COMPLETED', 'FAILED', 'EXPIRING', 'ABORTED'] as const) {
       const id = await uploadIn(ledger, status, true)
       expect(await ledger.expire(id, minutesAfter(EXPIRY, 99_999))).toBe(false)
       expect(await ledger.storedCells(id)).toHaveLength(5)
@@ -165,6 +168,8 @@ function cleansUp(fixture: () => Fixture): void {
     const id = await create(EXPIRY)
     const deadAt = minutesAfter(EXPIRY, 10)
     await ledger.expire(id, deadAt)
+    expect(await ledger.leftovers(minutesAfter(deadAt, 1), 1000)).not.toContain(id)
+    await ledger.transition(id, 'ABORTED', deadAt)
     expect(await ledger.leftovers(deadAt, 1000)).not.toContain(id)
     expect(await ledger.leftovers(minutesAfter(deadAt, 1), 1000)).toContain(id)
     await ledger.markDeleted(id, deadAt)
@@ -172,19 +177,19 @@ function cleansUp(fixture: () => Fixture): void {
     expect(found.filter((each) => each === id)).toHaveLength(1)
   })
 
-  it('finalizing answers exactly what is FINALIZING and not deleted, up to the limit', async () => {
+  it('inStatus answers exactly what is FINALIZING and not deleted, up to the limit', async () => {
     const { ledger } = fixture()
     const one = await uploadIn(ledger, 'FINALIZING', true)
     const two = await uploadIn(ledger, 'FINALIZING', true)
     const deleted = await uploadIn(ledger, 'FINALIZING', true)
     await ledger.markDeleted(deleted, LATER)
     await uploadIn(ledger, 'IN_PROGRESS', true)
-    const found = await ledger.finalizing(1000)
+    const found = await ledger.inStatus('FINALIZING', 1000)
     expect(found.every(({ status }) => status === 'FINALIZING')).toBe(true)
     expect(found.map(({ id }) => id)).toEqual(expect.arrayContaining([one, two]))
     expect(found.map(({ id }) => id)).not.toContain(deleted)
-    expect(await ledger.finalizing(1)).toHaveLength(1)
+    expect(await ledger.inStatus('FINALIZING', 1)).toHaveLength(1)
     await ledger.transition(one, 'FAILED', LATER, 'the bucket is gone')
-    expect((await ledger.finalizing(1000)).map(({ id }) => id)).not.toContain(one)
+    expect((await ledger.inStatus('FINALIZING', 1000)).map(({ id }) => id)).not.toContain(one)
   })
 }

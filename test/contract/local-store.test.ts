@@ -7,9 +7,10 @@ import path from 'node:path'
 import { expect, onTestFinished, test, type TestContext } from 'vitest'
 import type { Upload } from '../../src/core/upload.ts'
 import { createLocalStore } from '../../src/stores/local.ts'
+import { bodyOf, turnOf } from '../support/body.ts'
 import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
 import { useFolder } from '../support/folder.ts'
-import { bodyOf, CELL, readAll, storeContract, takenWhole, turnOf, uploadOf, writeOf } from './store.ts'
+import { CELL, readAll, storeContract, takenWhole, uploadOf, writeOf } from './store.ts'
 
 storeContract('the local disk', async () => {
   const root = await mkdtemp(path.join(tmpdir(), 'store-'))

@@ -1,8 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Body, ChunkStore, Turn, Write, Written } from '../../src/core/ports.ts'
+import type { ChunkStore, Write, Written } from '../../src/core/ports.ts'
 import type { Upload } from '../../src/core/upload.ts'
+import { bodyOf, turnOf } from '../support/body.ts'
 import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
 
 /** A store on an empty place. */
@@ -34,77 +35,6 @@ export const uploadOf = (size: number | null, chunkSize = CELL): Upload => ({
   updatedAt: new Date(0),
   expiresAt: new Date('2099-01-01'),
 })
-
-export interface BodyOptions {
-  /** bytes a piece; a batch has as many as fit */
-  pieceBytes?: number
-  /** bytes after which the body is broken */
-  breaksAfter?: number
-  /** runs before a batch is handed out */
-  before?: () => void
-}
-
-/** A body in memory, which tells how it was taken. */
-export function bodyOf(
-  bytes: Uint8Array,
-  { pieceBytes = 65_536, breaksAfter = Infinity, before = () => {} }: BodyOptions = {},
-) {
-  const end = Math.min(bytes.length, breaksAfter)
-  let at = 0
-  let cause: Error | null = null
-  const body = {
-    length: bytes.length,
-    /** what `take` was asked for, each time */
-    asked: [] as number[],
-    /** whether somebody waits for bytes */
-    waiting: false,
-    left: () => end - at,
-    get cause() {
-      return cause
-    },
-    async take(maxBytes: number) {
-      body.asked.push(maxBytes)
-      body.waiting = true
-      await setImmediate()
-      before()
-      body.waiting = false
-      if (at === end) {
-        if (breaksAfter < bytes.length) cause = new Error('the client is gone')
-        return null
-      }
-      const until = Math.min(end, at + maxBytes)
-      const batch: Uint8Array[] = []
-      for (; at < until; at += (batch.at(-1) as Uint8Array).length)
-        batch.push(bytes.subarray(at, Math.min(until, at + pieceBytes)))
-      return batch
-    },
-    idle: () => false,
-    stop: (why: Error) => {
-      cause = why
-    },
-  } satisfies Body & Record<string, unknown>
-  return body
-}
-
-/** A turn that is free at once. It counts, and complains about a use that makes no sense. */
-export function turnOf() {
-  let inside = false
-  const turn = {
-    entered: 0,
-    inside: () => inside,
-    enter() {
-      if (inside) throw new Error('entered twice')
-      inside = true
-      turn.entered += 1
-      return undefined
-    },
-    leave() {
-      if (!inside) throw new Error('left without having entered')
-      inside = false
-    },
-  } satisfies Turn & Record<string, unknown>
-  return turn
-}
 
 /** A write of `bytes`, unless told otherwise all of them, from a body of its own in a turn of its own. */
 export const writeOf = (

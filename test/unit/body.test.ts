@@ -142,6 +142,16 @@ describe('take', () => {
     expect(sizeOf(batch)).toBe(MIB)
   })
 
+  it('reads on while what was taken is being written, up to the next MiB', async () => {
+    const { body, req } = await send(head(lengthOf(8 * MIB)), bytesOf(8 * MIB))
+    await body.take(1)
+    await until(() => req.isPaused(), 'the client is held back')
+    await body.take(MIB)
+    const read = req.socket.bytesRead
+    await until(() => req.socket.bytesRead >= read + MIB / 2, 'more is read though nobody takes')
+    await until(() => req.isPaused(), 'the client is held back again')
+  })
+
   it('unpacks a chunked body', async () => {
     const { body } = await send(head(CHUNKED), '3\r\nabc\r\n', '4;x=y\r\ndefg\r\n', '0\r\n\r\n')
     expect((await takeAll(body)).toString()).toBe('abcdefg')

@@ -228,6 +228,7 @@ describe('planChunk', () => {
     expect(() => plan({}, 3, 10)).toThrow(/3 chunks/)
     expect(() => plan({}, 1, 9)).toThrow(/10 bytes, not 9/)
     expect(() => plan({}, 1, 11)).toThrow(/10 bytes/)
+    expect(() => plan({}, 1, 0)).toThrow(/empty/)
   })
 
   it('shows an upload that is being completed as IN_PROGRESS, the status that clients know', () => {
