@@ -32,7 +32,15 @@ export type Method = 'OPTIONS' | 'HEAD' | 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DE
 export type Route = readonly [method: Method, path: string, who: Guard, admission: Guard, does: Handler]
 
 /** The front door: every route, who may come, what admits its body, and what it does. */
-export function routes({ uploads, gate, authenticate, openBody, tus, operations, metricsToken }: App): Route[] {
+export function routes({
+  uploads,
+  gate,
+  authenticate,
+  openBody,
+  tus,
+  operations,
+  metricsToken,
+}: App): Route[] {
   const { nobody, none } = may
   const anyUser = may.anyUser(authenticate)
   const anyReader = may.anyReader(authenticate)
@@ -93,7 +101,8 @@ export function createApp(app: App): Express {
     return async (req: Request, res: Response): Promise<void> => {
       const exchange = openExchange(req, res, path, app.onRequest)
       try {
-        if (app.operations.draining() && !ALWAYS_OPEN.has(path)) throw unavailable('The server is shutting down.')
+        if (app.operations.draining() && !ALWAYS_OPEN.has(path))
+          throw unavailable('The server is shutting down.')
         await work(exchange)
       } catch (error) {
         sendError(exchange, error)

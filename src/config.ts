@@ -49,13 +49,12 @@ const list = z.string().transform((text) =>
 const keyMappings = list
   .transform((pairs) => pairs.map((pair) => pair.split(':').map((part) => part.trim())))
   .refine((pairs) => pairs.length > 0 && pairs.every((pair) => pair.length === 2 && pair[0] && pair[1]))
+  .refine((pairs) => new Set(pairs.map(([key]) => key)).size === pairs.length)
   .transform((pairs) => new Map(pairs.map(([key = '', user = '']) => [key, user])))
-  .refine((keys) => keys.size > 0)
 
-const isHttpUrl = (text: string): boolean => {
-  const url = URL.parse?.(text) ?? (URL.canParse(text) ? new URL(text) : null)
-  return url !== null && (url.protocol === 'http:' || url.protocol === 'https:')
-}
+/** With a host and perhaps a path; without a user, a query or white space. */
+const isHttpUrl = (text: string): boolean =>
+  /^https?:\/\/[^\s/?#@]+(\/[^\s?#]*)?$/.test(text) && URL.canParse(text)
 
 /** One row a variable: how it parses, its default, and what it must be, in words for the operator. */
 const VARIABLES = {
@@ -104,6 +103,9 @@ const VARIABLES = {
   ],
 } as const satisfies Record<string, readonly [z.ZodType, string, string]>
 
+/** Accepted where the variable itself is not set. */
+const OTHER_NAMES: Readonly<Record<string, string>> = { UPLOAD_TTL_SECONDS: 'STALE_UPLOAD_TTL_SECONDS' }
+
 type Values = { [K in keyof typeof VARIABLES]: z.output<(typeof VARIABLES)[K][0]> }
 
 /**
@@ -111,13 +113,13 @@ type Values = { [K in keyof typeof VARIABLES]: z.output<(typeof VARIABLES)[K][0]
  * @throws {ConfigError} naming every variable that does not parse and what it must be
  */
 export function parseConfig(env: Readonly<Record<string, string | undefined>>): Config {
-  const given = { ...env, UPLOAD_TTL_SECONDS: env['UPLOAD_TTL_SECONDS'] || env['STALE_UPLOAD_TTL_SECONDS'] }
+  const givenAs = (name: string) => (env[name] ? name : (OTHER_NAMES[name] ?? name))
   const problems: string[] = []
   const values: Record<string, unknown> = {}
   for (const [name, [schema, fallback, words]] of Object.entries(VARIABLES)) {
-    const parsed = schema.safeParse(given[name as keyof typeof given] || fallback)
+    const parsed = schema.safeParse(env[givenAs(name)] || fallback)
     if (parsed.success) values[name] = parsed.data
-    else problems.push(`${name} must be ${words}`)
+    else problems.push(`${givenAs(name)} must be ${words}`)
   }
   if (!env['API_KEY_MAPPINGS'] && env['NODE_ENV'] === 'production')
     problems.push('API_KEY_MAPPINGS must be set when NODE_ENV is production')

@@ -12,7 +12,9 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
 }
 
 if (config.developmentKeys)
-  log.warn('API_KEY_MAPPINGS is not set: anybody who knows the key "dev-key" is "dev-user". Not for production.')
+  log.warn(
+    'API_KEY_MAPPINGS is not set: anybody who knows the key "dev-key" is "dev-user". Not for production.',
+  )
 
 try {
   const server = await startServer(config, { log, version })

@@ -24,10 +24,7 @@ export interface GateLoad {
  * trickling clients keep nobody from the disk. Waiting writes are served round-robin between owners
  * and, within one, between uploads.
  */
-export function createGate(
-  limits: GateLimits,
-  meter: Pick<Meter, 'throttled'>,
-): Gate & { load(): GateLoad } {
+export function createGate(limits: GateLimits, meter: Pick<Meter, 'throttled'>): Gate & { load(): GateLoad } {
   const openByUpload = new Map<string, number>()
   const queue = createFairQueue()
   let open = 0

@@ -8,8 +8,11 @@ const MIB = 1024 * 1024
 type Shape = Pick<Upload, 'size' | 'chunkSize'>
 
 /** Cells of a file; null while its length is deferred. */
-export const cellCount = ({ size, chunkSize }: Shape): number | null =>
-  size === null ? null : Math.ceil(size / chunkSize)
+export function cellCount(shape: { size: number; chunkSize: number }): number
+export function cellCount(shape: Shape): number | null
+export function cellCount({ size, chunkSize }: Shape): number | null {
+  return size === null ? null : Math.ceil(size / chunkSize)
+}
 
 /** The cell that holds the byte at `position`. */
 export const cellAt = (position: number, { chunkSize }: Pick<Upload, 'chunkSize'>): number =>

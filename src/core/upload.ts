@@ -28,8 +28,7 @@ export const TRANSITIONS: Readonly<Record<Status, readonly Status[]>> = {
 }
 
 /** The statuses from which `to` can be reached. */
-export const sourcesOf = (to: Status): Status[] =>
-  STATUSES.filter((from) => TRANSITIONS[from].includes(to))
+export const sourcesOf = (to: Status): Status[] => STATUSES.filter((from) => TRANSITIONS[from].includes(to))
 
 /** The statuses in which bytes may still come. */
 export const isOpen = (status: Status): boolean => status === 'INITIATED' || status === 'IN_PROGRESS'
@@ -93,7 +92,8 @@ export type NewUpload = Pick<
 export const isPartial = (upload: Pick<Upload, 'concat'>): boolean => upload.concat === 'partial'
 
 /** Made of other uploads: it takes no bytes of its own. */
-export const isFinal = (upload: Pick<Upload, 'concat'>): boolean => upload.concat?.startsWith('final;') ?? false
+export const isFinal = (upload: Pick<Upload, 'concat'>): boolean =>
+  upload.concat?.startsWith('final;') ?? false
 
 /** Whether it completes with its last cell, whoever brings that. */
 export const completesByItself = (upload: Pick<Upload, 'dialect' | 'concat'>): boolean =>

@@ -51,7 +51,7 @@ export function openBody(req: IncomingMessage, res: ServerResponse, options: Bod
 
   const start = () => {
     started = true
-    if (req.destroyed) return finish(req.complete ? null : broken())
+    if (req.destroyed) return finish(req.readableEnded ? null : broken())
     if (req.headers.expect && !res.headersSent) res.writeContinue()
     req.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onError)
   }
@@ -95,7 +95,7 @@ export function openBody(req: IncomingMessage, res: ServerResponse, options: Bod
       return cause
     },
     async take(maxBytes) {
-      if (!started) start()
+      if (!started && !ended) start()
       if (gatheredBytes === 0 && !ended) {
         if (req.isPaused()) req.resume()
         await nextBytes()

@@ -26,8 +26,9 @@ export function checksumOf(req: IncomingMessage): Checksum | null {
   if (header !== undefined) return verifierOf([parse(header)], () => parse(header))
   if (!announcesTrailer(req)) return null
   // Which algorithm it will be is known only at the end.
-  return verifierOf(CHECKSUM_ALGORITHMS.map((algorithm) => ({ algorithm })), () =>
-    parse(req.trailers['upload-checksum']),
+  return verifierOf(
+    CHECKSUM_ALGORITHMS.map((algorithm) => ({ algorithm })),
+    () => parse(req.trailers['upload-checksum']),
   )
 }
 
@@ -45,9 +46,7 @@ function verifierOf(candidates: { algorithm: Algorithm }[], announced: () => Ann
 }
 
 const announcesTrailer = (req: IncomingMessage): boolean =>
-  (req.headers.trailer ?? '')
-    .split(',')
-    .some((name) => name.trim().toLowerCase() === 'upload-checksum')
+  (req.headers.trailer ?? '').split(',').some((name) => name.trim().toLowerCase() === 'upload-checksum')
 
 function parse(value: string | string[] | undefined): Announced {
   const [, algorithm, digest] = /^([a-z0-9-]+) ([A-Za-z0-9+/]+={0,2})$/.exec(String(value ?? '').trim()) ?? []
@@ -57,6 +56,8 @@ function parse(value: string | string[] | undefined): Announced {
       detail: `Upload-Checksum must be one of ${CHECKSUM_ALGORITHMS.join(', ')}, a space and the base64 of the digest.`,
     })
   if (Buffer.from(digest, 'base64').length !== DIGEST_BYTES[known])
-    throw new HttpError('bad_request', { detail: `Upload-Checksum: a ${known} has ${DIGEST_BYTES[known]} bytes.` })
+    throw new HttpError('bad_request', {
+      detail: `Upload-Checksum: a ${known} has ${DIGEST_BYTES[known]} bytes.`,
+    })
   return { algorithm: known, digest }
 }

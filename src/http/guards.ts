@@ -49,7 +49,8 @@ export const body =
 /** A body of bytes that may be absent (creation-with-upload). */
 export const maybeBody =
   (gate: Gate): Guard =>
-  (exchange) => (bringsBytes(exchange.req) ? body(gate)(exchange) : undefined)
+  (exchange) =>
+    bringsBytes(exchange.req) ? body(gate)(exchange) : undefined
 
 const JSON_BYTES = 64 * 1024
 
@@ -75,7 +76,8 @@ const run = (parse: Parser, { req, res }: Exchange) =>
 function jsonError(error: unknown): HttpError {
   const { status, type } = error as { status?: number; type?: string }
   if (type === 'request.aborted') return new HttpError('client_closed', { cause: error })
-  if (status === 413) return new HttpError('payload_too_large', { detail: `The JSON must be ${JSON_BYTES} bytes at most.` })
+  if (status === 413)
+    return new HttpError('payload_too_large', { detail: `The JSON must be ${JSON_BYTES} bytes at most.` })
   if (status === 415) return new HttpError('unsupported_media_type')
   return new HttpError('bad_request', { detail: 'The body is not valid JSON.', cause: error })
 }

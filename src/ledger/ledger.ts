@@ -1,5 +1,13 @@
 import type { ListQuery, UploadLedger } from '../core/ports.ts'
-import { isOpen, sourcesOf, statusesShownAs, type Cell, type NewUpload, type Status, type Upload } from '../core/upload.ts'
+import {
+  isOpen,
+  sourcesOf,
+  statusesShownAs,
+  type Cell,
+  type NewUpload,
+  type Status,
+  type Upload,
+} from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import { groupCommit } from './commit.ts'
 import { fromCursor, toCursor } from './cursor.ts'

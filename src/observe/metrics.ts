@@ -61,7 +61,10 @@ export function createMetrics(): Metrics {
       ledgerUpdate: (seconds) => update.observe(seconds),
     },
     observeRequest: (method, route, status, seconds) =>
-      requests.observe({ method: METHODS.has(method) ? method : 'OTHER', route, status_code: status }, seconds),
+      requests.observe(
+        { method: METHODS.has(method) ? method : 'OTHER', route, status_code: status },
+        seconds,
+      ),
     watchLoad(load) {
       const gauge = (name: string, help: string, read: (load: Load) => number) =>
         new Gauge({

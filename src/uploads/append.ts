@@ -79,7 +79,11 @@ async function fill(deps: WriteDeps, start: Upload, append: Append, end: number)
   let position = offset
   let settled = start.appendOffset ?? start.offset
   const settle = async (cells: CellCommit[]) => {
-    upload = await commitCells(deps)(upload, { cells, appendOffset: position, fills: fillsAt(upload, position) })
+    upload = await commitCells(deps)(upload, {
+      cells,
+      appendOffset: position,
+      fills: fillsAt(upload, position),
+    })
     settled = position
   }
 
@@ -140,7 +144,8 @@ async function fillCell(
   const to = from + bytes
   return {
     position: to,
-    cell: bytes > 0 ? { index, from: from - range.start, to: to - range.start, whole: to === range.end } : null,
+    cell:
+      bytes > 0 ? { index, from: from - range.start, to: to - range.start, whole: to === range.end } : null,
     failure,
     more: bytes === length,
   }

@@ -13,7 +13,11 @@ export const commitCells =
   (deps: WriteDeps) =>
   async (
     upload: Upload,
-    { cells, appendOffset = null, fills }: Pick<Commit, 'cells'> & { appendOffset?: number | null; fills: boolean },
+    {
+      cells,
+      appendOffset = null,
+      fills,
+    }: Pick<Commit, 'cells'> & { appendOffset?: number | null; fills: boolean },
   ): Promise<Upload> => {
     const { ledger, meter } = deps
     const now = deps.now()

@@ -19,7 +19,8 @@ export const completeUpload =
     if (upload.status === 'COMPLETED') return upload
     if (isPartial(upload))
       throw new HttpError('conflict', { detail: 'A partial upload completes as a part of its final upload.' })
-    if (upload.status === 'FAILED') throw new HttpError('conflict', { detail: 'The upload has failed for good.' })
+    if (upload.status === 'FAILED')
+      throw new HttpError('conflict', { detail: 'The upload has failed for good.' })
     if (isOpen(upload.status)) {
       const missing = missingCount(upload)
       if (missing === null)

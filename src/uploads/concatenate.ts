@@ -31,7 +31,9 @@ export const concatenate =
   (deps: WriteDeps) =>
   async ({ parts: ids, ...wanted }: Concatenate): Promise<Upload> => {
     const { ledger, limits, meter } = deps
-    const key = createHash('sha256').update([wanted.ownerId, ...ids].join('\0')).digest('hex')
+    const key = createHash('sha256')
+      .update([wanted.ownerId, ...ids].join('\0'))
+      .digest('hex')
     const known = await ledger.findFinal(key)
     const upload = known ?? (await createFinal())
     if (upload.id === wanted.id) meter.uploadCreated('tus')
@@ -56,7 +58,8 @@ async function findParts({ ledger }: Deps, ids: readonly string[]): Promise<Uplo
   const found = new Map<string, Upload>()
   for (const id of new Set(ids)) {
     const part = await ledger.get(id)
-    if (!part) throw new HttpError('not_found', { detail: 'Upload-Concat names an upload that is not there.' })
+    if (!part)
+      throw new HttpError('not_found', { detail: 'Upload-Concat names an upload that is not there.' })
     found.set(id, part)
   }
   return ids.map((id) => found.get(id) as Upload)
@@ -65,8 +68,10 @@ async function findParts({ ledger }: Deps, ids: readonly string[]): Promise<Uplo
 function assertUsable(part: Upload, ownerId: string, now: Date): void {
   if (part.ownerId !== ownerId) throw new HttpError('forbidden')
   assertNotExpired(part, now)
-  if (!isPartial(part)) throw new HttpError('bad_request', { detail: 'Upload-Concat names an upload that is not partial.' })
-  if (!isFull(part)) throw new HttpError('bad_request', { detail: 'Upload-Concat names an upload that is not finished.' })
+  if (!isPartial(part))
+    throw new HttpError('bad_request', { detail: 'Upload-Concat names an upload that is not partial.' })
+  if (!isFull(part))
+    throw new HttpError('bad_request', { detail: 'Upload-Concat names an upload that is not finished.' })
 }
 
 /**

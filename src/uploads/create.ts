@@ -5,7 +5,15 @@ import { expiryFrom, type Deps } from './deps.ts'
 
 export interface Create extends Pick<
   Upload,
-  'id' | 'ownerId' | 'dialect' | 'fileName' | 'size' | 'contentType' | 'metadata' | 'concat' | 'checksumSha256'
+  | 'id'
+  | 'ownerId'
+  | 'dialect'
+  | 'fileName'
+  | 'size'
+  | 'contentType'
+  | 'metadata'
+  | 'concat'
+  | 'checksumSha256'
 > {
   /** the cell size that the client asks for; null for ours */
   chunkSize: number | null

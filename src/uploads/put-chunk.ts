@@ -25,7 +25,7 @@ export const putChunk =
   async ({ id, index, body, turn, sha256 }: PutChunk): Promise<void> => {
     const upload = await deps.ledger.get(id)
     if (!upload) throw new HttpError('not_found')
-    const length = planChunk(upload, index, body.length, deps.now())
+    const length = planChunk(upload, index, body.length, deps.limits.maxUploadBytes, deps.now())
     const release = await deps.locker.acquire(id, index, holderOf(body), true)
     try {
       await storeChunk(deps, upload, { index, body, turn, sha256, length })
@@ -40,15 +40,23 @@ export const putChunk =
 /**
  * Decides whether a chunk may come.
  * @param announced bytes of the body, null when it is chunked
+ * @param maxUploadBytes the longest file, which bounds one of deferred length
  * @returns the bytes that it must have
  * @throws {HttpError} bad_request 400, payload_too_large 413, conflict 409, gone 410
  */
-export function planChunk(upload: Upload, index: number, announced: number | null, now: Date): number {
+export function planChunk(
+  upload: Upload,
+  index: number,
+  announced: number | null,
+  maxUploadBytes: number,
+  now: Date,
+): number {
   assertOpen(upload, now)
-  const count = cellCount(upload)
-  if (count !== null && index >= count)
+  const shape = { size: upload.size ?? maxUploadBytes, chunkSize: upload.chunkSize }
+  const count = cellCount(shape)
+  if (index >= count)
     throw new HttpError('bad_request', { detail: `chunk_index: the upload has ${count} chunks, from 0.` })
-  const { start, end } = cellRange(index, upload)
+  const { start, end } = cellRange(index, shape)
   const length = end - start
   if (announced === 0) throw new HttpError('bad_request', { detail: 'The chunk is empty.' })
   if (announced !== null && announced > length) throw tooLong(length)

@@ -18,25 +18,26 @@ export const createUploads = (deps: Deps) => {
   const finish = finisher(deps)
   const writing = { ...deps, finish }
   return {
-  create: createUpload(deps),
-  append: appendTo(writing),
-  putChunk: putChunk(writing),
-  freeChunk: freeChunk(deps),
-  concatenate: concatenate(writing),
-  complete: completeUpload(deps, finish),
-  remove: async (id: string): Promise<void> => {
-    await removeUpload(deps)(id)
-    owners.forget(id)
-  },
-  reap: reap(deps),
-  resumeFinalizing: resumeFinalizing(deps, finish),
-  list: (query: ListQuery) => deps.ledger.list(query),
-  get: getUpload(deps),
-  authorise: owners.authorise,
-  missingChunks: missingChunks(deps),
-  /** The bytes from `start` up to but not including `end`. */
-  read: (upload: Upload, range: { start: number; end: number }) => deps.store.read(upload, range),
-}}
+    create: createUpload(deps),
+    append: appendTo(writing),
+    putChunk: putChunk(writing),
+    freeChunk: freeChunk(deps),
+    concatenate: concatenate(writing),
+    complete: completeUpload(deps, finish),
+    remove: async (id: string): Promise<void> => {
+      await removeUpload(deps)(id)
+      owners.forget(id)
+    },
+    reap: reap(deps),
+    resumeFinalizing: resumeFinalizing(deps, finish),
+    list: (query: ListQuery) => deps.ledger.list(query),
+    get: getUpload(deps),
+    authorise: owners.authorise,
+    missingChunks: missingChunks(deps),
+    /** The bytes from `start` up to but not including `end`. */
+    read: (upload: Upload, range: { start: number; end: number }) => deps.store.read(upload, range),
+  }
+}
 
 export type Uploads = ReturnType<typeof createUploads>
 

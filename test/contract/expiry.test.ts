@@ -26,7 +26,14 @@ async function useUploads(change: (store: ChunkStore) => ChunkStore = (store) =>
   const { meter } = createMetrics()
   const store = change(createLocalStore(path.join(root, 'files')))
   const limits = { chunkSizeBytes: 10, maxUploadBytes: 1000, uploadTtlMs: DAY, maxConcatParts: 10 }
-  const uploads = createUploads({ ledger, store, locker: createLocker(), meter, now: () => clock.now, limits })
+  const uploads = createUploads({
+    ledger,
+    store,
+    locker: createLocker(),
+    meter,
+    now: () => clock.now,
+    limits,
+  })
   return { uploads, ledger, clock, root }
 }
 

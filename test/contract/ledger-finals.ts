@@ -1,6 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { bytes, commitOf, EXPIRY, LATER, LATER_EXPIRY, newUpload, START, type Fixture } from './ledger-fixture.ts'
+import {
+  bytes,
+  commitOf,
+  EXPIRY,
+  LATER,
+  LATER_EXPIRY,
+  newUpload,
+  START,
+  type Fixture,
+} from './ledger-fixture.ts'
 
 /** Final uploads, and the expiry of what they are made of. */
 export function makesFinals(current: () => Fixture): void {
@@ -11,7 +20,12 @@ export function makesFinals(current: () => Fixture): void {
   test('a final upload is created with every byte counted, FINALIZING, and can be COMPLETED', async () => {
     const ledger = ledgerOf()
     const upload = await ledger.createFinal(fresh(), randomUUID())
-    expect(upload).toMatchObject({ status: 'FINALIZING', offset: 45, storedCells: 5, concat: 'final;/files/a' })
+    expect(upload).toMatchObject({
+      status: 'FINALIZING',
+      offset: 45,
+      storedCells: 5,
+      concat: 'final;/files/a',
+    })
     expect(await ledger.get(upload.id)).toEqual(upload)
     expect(await ledger.transition(upload.id, 'COMPLETED', LATER)).toBe(true)
   })
@@ -26,7 +40,9 @@ export function makesFinals(current: () => Fixture): void {
   test('a key is given out once, however many come for it at once', async () => {
     const [ledger, other, key] = [ledgerOf(), otherOf(), randomUUID()]
     expect(await ledger.findFinal(key)).toBeNull()
-    const made = await Promise.all([ledger, other, ledger, other].map((each) => each.createFinal(fresh(), key)))
+    const made = await Promise.all(
+      [ledger, other, ledger, other].map((each) => each.createFinal(fresh(), key)),
+    )
     expect(new Set(made.map(({ id }) => id)).size).toBe(1)
     expect((await other.findFinal(key))?.id).toBe(made[0]?.id)
   })
@@ -40,7 +56,7 @@ export function makesFinals(current: () => Fixture): void {
     expect((await ledger.createFinal(fresh(), key)).id).not.toBe(first.id)
   })
 
-  test('uploads without a key do not stand in each other\'s way', async () => {
+  test("uploads without a key do not stand in each other's way", async () => {
     const ledger = ledgerOf()
     const [a, b] = [await ledger.create(newUpload()), await ledger.create(newUpload())]
     expect(a.id).not.toBe(b.id)

@@ -74,7 +74,8 @@ export async function uploadIn(ledger: UploadLedger, status: Status, full: boole
         range(5).map((index) => wholeCell(index)),
       ),
     )
-  else if (status !== 'INITIATED' && publicStatus(status) !== 'ABORTED') await ledger.commit(commitOf(id, [bytes(0, 0, 3)]))
+  else if (status !== 'INITIATED' && publicStatus(status) !== 'ABORTED')
+    await ledger.commit(commitOf(id, [bytes(0, 0, 3)]))
   if (status === 'FINALIZING' || status === 'FAILED') await ledger.transition(id, 'FINALIZING', LATER)
   if (status === 'COMPLETED' || status === 'FAILED' || publicStatus(status) === 'ABORTED')
     await ledger.transition(id, status, LATER)

@@ -119,6 +119,69 @@ test('a symbolic link to nowhere in place of the file creates nothing there', as
   expect(existsSync(target)).toBe(false)
 })
 
+test('a symbolic link in place of the file is not followed by a comparison or a read', async () => {
+  const { root, store } = await useStore()
+  const target = path.join(root, 'target')
+  await writeFile(target, 'precious')
+  const upload = uploadOf(8)
+  await mkdir(path.dirname(fileOf(root, upload)))
+  await symlink(target, fileOf(root, upload))
+  const compared = await store.compareAt(writeOf(upload, 0, Buffer.from('precious')))
+  expect(compared).toMatchObject({ bytes: 0, failure: UNAVAILABLE })
+  await expect(readAll(store, upload, 0, 8)).rejects.toMatchObject({ code: 'ELOOP' })
+})
+
+test('a body without a byte makes no file', async () => {
+  const { root, store } = await useStore()
+  const upload = uploadOf(10)
+  const write = writeOf(upload, 0, bytesOf(10), { body: bodyOf(Buffer.alloc(0)) })
+  expect(await store.writeAt(write)).toEqual(takenWhole(0))
+  expect(existsSync(fileOf(root, upload))).toBe(false)
+})
+
+test('a root that vanished is not made again by a write', async () => {
+  const { root, store } = await useStore()
+  await store.writeAt(writeOf(uploadOf(10), 0, bytesOf(10)))
+  await rm(root, { recursive: true })
+  expect(await store.writeAt(writeOf(uploadOf(10), 0, bytesOf(10)))).toEqual({
+    bytes: 0,
+    failure: UNAVAILABLE,
+  })
+  expect(existsSync(root)).toBe(false)
+})
+
+test('what can not be removed is a failure, and not taken for gone', async () => {
+  const { root, store } = await useStore()
+  const upload = uploadOf(10)
+  await writeFile(path.dirname(fileOf(root, upload)), 'a file where the folder should be')
+  await expect(store.remove(upload.id)).rejects.toEqual(UNAVAILABLE)
+})
+
+test('a concatenation of a part that is shorter than it should be fails, also of the first', async () => {
+  const { root, store } = await useStore()
+  const [short, whole, target] = [uploadOf(10), uploadOf(10), uploadOf(20)]
+  await store.writeAt(writeOf(short, 0, bytesOf(4)))
+  await store.writeAt(writeOf(whole, 0, bytesOf(10)))
+  for (const parts of [
+    [short, whole],
+    [whole, short],
+  ]) {
+    await expect(store.concat(target, parts)).rejects.toEqual(UNAVAILABLE)
+    expect(existsSync(fileOf(root, target))).toBe(false)
+  }
+})
+
+test('a concatenation that finds no room is 507, and leaves nothing behind once it is removed', async (ctx) => {
+  const root = await useSmallDisk(ctx, '3m')
+  const store = createLocalStore(root)
+  const [part, target] = [uploadOf(2 * MIB), uploadOf(4 * MIB)]
+  await store.writeAt(writeOf(part, 0, bytesOf(2 * MIB)))
+  await expect(store.concat(target, [part, part])).rejects.toMatchObject({ code: 'insufficient_storage' })
+  await store.remove(target.id)
+  const shard = path.dirname(fileOf(root, target))
+  expect(existsSync(shard) ? readdirSync(shard).filter((name) => name.startsWith(target.id)) : []).toEqual([])
+})
+
 test('removing an upload whose file is a symbolic link leaves its target alone', async () => {
   const { root, store } = await useStore()
   const target = path.join(root, 'target')
@@ -130,7 +193,7 @@ test('removing an upload whose file is a symbolic link leaves its target alone',
   expect(await readFile(target, 'utf8')).toBe('precious')
 })
 
-test('a file in place of its folder, and a folder in place of it, are failures that take nothing of the body', async () => {
+test('a file in place of its folder, and a folder in place of it, are failures of the first write', async () => {
   const { root, store } = await useStore()
   const [blocked, replaced] = [uploadOf(10), uploadOf(10)]
   await writeFile(path.dirname(fileOf(root, blocked)), '')
@@ -139,7 +202,8 @@ test('a file in place of its folder, and a folder in place of it, are failures t
     const [body, turn] = [bodyOf(bytesOf(10)), turnOf()]
     const write = writeOf(upload, 0, bytesOf(10), { body, turn })
     expect(await store.writeAt(write)).toEqual({ bytes: 0, failure: UNAVAILABLE })
-    expect([body.asked, turn.entered]).toEqual([[], 0])
+    expect([body.asked.length, turn.entered, turn.inside()]).toEqual([1, 1, false])
+    expect(await store.compareAt(writeOf(upload, 0, bytesOf(10)))).toMatchObject({ failure: UNAVAILABLE })
   }
 })
 
@@ -208,7 +272,8 @@ test('no handle stays open after a write, a failure, a comparison, or a read tha
       throw new Error('a body that throws')
     },
   })
-  await expect(store.writeAt(writeOf(upload, 0, bytes, { body: failing, turn }))).rejects.toThrow('throws')
+  const failed = await store.writeAt(writeOf(upload, 0, bytes, { body: failing, turn }))
+  expect(failed.failure?.cause).toMatchObject({ message: 'a body that throws' })
   const reading = store.read(upload, { start: 0, end: bytes.length })[Symbol.asyncIterator]()
   await reading.next()
   expect(open()).toEqual([fileOf(root, upload)])

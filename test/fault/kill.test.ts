@@ -28,7 +28,10 @@ test('kill -9 in mid-PATCH loses less than one chunk of it and nothing that was 
     const head = await client('HEAD', path, { headers: TUS })
     const offset = Number(head.headers.get('upload-offset'))
     expect(offset).toBeGreaterThanOrEqual(acknowledged)
-    const small = await client('PATCH', path, { headers: patchAt(offset), body: bytes.subarray(offset, offset + 1000) })
+    const small = await client('PATCH', path, {
+      headers: patchAt(offset),
+      body: bytes.subarray(offset, offset + 1000),
+    })
     acknowledged = Number(small.headers.get('upload-offset'))
     expect(acknowledged).toBe(offset + 1000)
 
@@ -40,7 +43,8 @@ test('kill -9 in mid-PATCH loses less than one chunk of it and nothing that was 
     await patch.send(bytes.subarray(acknowledged, sent))
     const wholeCells = Math.floor(sent / CHUNK) * CHUNK
     await eventually(
-      async () => Number((await client('HEAD', path, { headers: TUS })).headers.get('upload-offset')) >= wholeCells,
+      async () =>
+        Number((await client('HEAD', path, { headers: TUS })).headers.get('upload-offset')) >= wholeCells,
       'the whole cells of the PATCH are committed',
     )
     acknowledged = wholeCells
@@ -103,11 +107,15 @@ test('SIGTERM refuses new requests, commits what a PATCH brought and exits 0', a
     headers: { ...TUS, 'Upload-Length': String(bytes.length) },
   })
   const path = new URL(created.headers.get('location') ?? '').pathname
-  const patch = slowRequest(server.url, 'PATCH', path, { ...patchAt(0), 'Content-Length': String(bytes.length) })
+  const patch = slowRequest(server.url, 'PATCH', path, {
+    ...patchAt(0),
+    'Content-Length': String(bytes.length),
+  })
   await patch.send(bytes.subarray(0, 1.5 * CHUNK))
   await eventually(
     async () =>
-      Number((await clientOf(server.url)('HEAD', path, { headers: TUS })).headers.get('upload-offset')) === CHUNK,
+      Number((await clientOf(server.url)('HEAD', path, { headers: TUS })).headers.get('upload-offset')) ===
+      CHUNK,
     'the first cell is committed',
   )
   expect(await server.signal('SIGTERM')).toBe(0)

@@ -15,7 +15,9 @@ const initiate = async (call: Client, chunks = 8): Promise<string> =>
 
 /** A chunk whose body has begun and stays open. */
 const openChunk = async (url: string, id: string, index: number) => {
-  const put = slowRequest(url, 'PUT', `/v1/uploads/${id}/chunks/${index}`, { 'Content-Length': String(CHUNK) })
+  const put = slowRequest(url, 'PUT', `/v1/uploads/${id}/chunks/${index}`, {
+    'Content-Length': String(CHUNK),
+  })
   await put.send(bytesOf(1000))
   return put
 }
@@ -76,7 +78,9 @@ test('bodies of one upload over MAX_INFLIGHT_CHUNKS_PER_UPLOAD are 429; other up
 test('more trickling clients than workers keep a fast one from nothing', async () => {
   const { url } = await useServer({ WORKER_COUNT: '2' })
   const call = clientOf(url)
-  const slow = await Promise.all(Array.from({ length: 5 }, async () => openChunk(url, await initiate(call), 0)))
+  const slow = await Promise.all(
+    Array.from({ length: 5 }, async () => openChunk(url, await initiate(call), 0)),
+  )
   await inflight(call, 5)
   const id = await initiate(call)
   expect((await call('PUT', `/v1/uploads/${id}/chunks/0`, { body: Buffer.alloc(CHUNK) })).status).toBe(202)

@@ -186,7 +186,13 @@ test('a deleted upload is gone with its bytes, in any state', async () => {
 
   for (const id of [unfinished, finished]) {
     expect((await call('DELETE', `/v1/uploads/${id}`)).status).toBe(204)
-    for (const [method, suffix] of [['GET', ''], ['GET', '/missing-chunks'], ['POST', '/complete'], ['DELETE', ''], ['GET', '/download']])
+    for (const [method, suffix] of [
+      ['GET', ''],
+      ['GET', '/missing-chunks'],
+      ['POST', '/complete'],
+      ['DELETE', ''],
+      ['GET', '/download'],
+    ])
       expect((await call(method as string, `/v1/uploads/${id}${suffix}`)).status).toBe(404)
     expect((await put(call, id, 0)).status).toBe(404)
   }

@@ -58,7 +58,10 @@ test('/metrics has every fixed name, counts both dialects alike, and labels rout
   await call('PUT', `/v1/uploads/${json.upload_id}/chunks/0`, { body: 'abc' })
   await call('GET', '/no/such/route')
 
-  const { text } = await request(url).get('/metrics').expect(200).expect('Content-Type', /^text\/plain/)
+  const { text } = await request(url)
+    .get('/metrics')
+    .expect(200)
+    .expect('Content-Type', /^text\/plain/)
   for (const name of [
     'chunks_uploaded_total',
     'bytes_uploaded_total',
@@ -106,7 +109,12 @@ test('a request is one line in the log, with its id and without a secret', async
   const before = lines.length
   const call = clientOf(url)
   const { headers } = await call('POST', '/files', {
-    headers: { ...TUS, 'Upload-Length': '5', 'X-Request-ID': 'my-request', Authorization: 'Bearer secret-token' },
+    headers: {
+      ...TUS,
+      'Upload-Length': '5',
+      'X-Request-ID': 'my-request',
+      Authorization: 'Bearer secret-token',
+    },
   })
   await eventually(() => lines.length > before, 'the line is written')
   expect(lines.slice(before)).toHaveLength(1)

@@ -90,13 +90,19 @@ test('a checksummed body that breaks off counts nothing', async () => {
   const path = await create(bytes.length)
   await new Promise<void>((resolve) => {
     const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
-    const head = requestHead(path, [`Content-Length: ${bytes.length}`, `Upload-Checksum: ${checksum('sha1', bytes)}`])
+    const head = requestHead(path, [
+      `Content-Length: ${bytes.length}`,
+      `Upload-Checksum: ${checksum('sha1', bytes)}`,
+    ])
     socket.write(head)
     socket.write(bytes.subarray(0, 2 * MIB), () => socket.destroy())
     socket.on('close', () => resolve())
   })
   const patch = await retryLocked(() =>
-    call('PATCH', path, { headers: { ...patchAt(0), 'Upload-Checksum': checksum('md5', bytes) }, body: bytes }),
+    call('PATCH', path, {
+      headers: { ...patchAt(0), 'Upload-Checksum': checksum('md5', bytes) },
+      body: bytes,
+    }),
   )
   expect(patch.status).toBe(204)
   expect(sha256(await download(server.url, path))).toBe(sha256(bytes))

@@ -89,7 +89,9 @@ test('200 parts of one byte and empty ones make a file', async () => {
 test('a final upload takes no bytes: PATCH is 403, a chunk is 409', async () => {
   const path = pathOf((await final([await partial(bytesOf(5))])).headers)
   expect((await call('PATCH', path, { headers: patchAt(5), body: 'more' })).status).toBe(403)
-  const chunk = await call('PUT', `${path.replace('/files/', '/v1/uploads/')}/chunks/0`, { body: Buffer.alloc(5) })
+  const chunk = await call('PUT', `${path.replace('/files/', '/v1/uploads/')}/chunks/0`, {
+    body: Buffer.alloc(5),
+  })
   expect(chunk.status).toBe(409)
 })
 
@@ -127,7 +129,8 @@ test('what can be no part is refused, and nothing is made', async () => {
     ['too many', Array.from({ length: 301 }, () => good), 400],
     ['none', [''], 400],
   ]
-  for (const [what, urls, status] of refusals) expect([what, (await final(urls)).status]).toEqual([what, status])
+  for (const [what, urls, status] of refusals)
+    expect([what, (await final(urls)).status]).toEqual([what, status])
   expect((await final([good], call, { 'Upload-Length': '5' })).status).toBe(400)
   expect(await count()).toBe(before)
 })

@@ -48,7 +48,12 @@ describe.each([
 
     expect(sha256(await download(server.url, path))).toBe(sha256(bytes))
     const shown = await clientOf(server.url)('GET', path.replace('/files/', '/v1/uploads/'))
-    expect(shown.json).toMatchObject({ status: 'COMPLETED', file_size: size, offset: size, file_name: 'film.mp4' })
+    expect(shown.json).toMatchObject({
+      status: 'COMPLETED',
+      file_size: size,
+      offset: size,
+      file_name: 'film.mp4',
+    })
   })
 })
 

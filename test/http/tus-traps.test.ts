@@ -55,7 +55,10 @@ describe('2. a HEAD does not kill a healthy PATCH, and a PATCH whose client is g
   test('a HEAD during a PATCH tells the committed offset at once and the PATCH goes on', async () => {
     const bytes = bytesOf(3 * MIB)
     const path = await create(bytes.length)
-    const patch = slowRequest(server.url, 'PATCH', path, { ...patchAt(0), 'Content-Length': String(bytes.length) })
+    const patch = slowRequest(server.url, 'PATCH', path, {
+      ...patchAt(0),
+      'Content-Length': String(bytes.length),
+    })
     await patch.send(bytes.subarray(0, 1.5 * MIB))
     await eventually(async () => (await offsetOf(path)) === MIB, 'the first cell is committed')
     await patch.send(bytes.subarray(1.5 * MIB))
@@ -67,7 +70,10 @@ describe('2. a HEAD does not kill a healthy PATCH, and a PATCH whose client is g
   test('the bytes of a client that vanished count, and the next PATCH goes on behind them at once', async () => {
     const bytes = bytesOf(2 * MIB)
     const path = await create(bytes.length)
-    const gone = slowRequest(server.url, 'PATCH', path, { ...patchAt(0), 'Content-Length': String(bytes.length) })
+    const gone = slowRequest(server.url, 'PATCH', path, {
+      ...patchAt(0),
+      'Content-Length': String(bytes.length),
+    })
     await gone.send(bytes.subarray(0, 700_000))
     await inflight(1)
     gone.cut()
@@ -196,7 +202,8 @@ describe('9. X-HTTP-Method-Override', () => {
 
   test('does nothing for other methods, and authorisation runs after it', async () => {
     const path = await create(5)
-    for (const method of ['GET', 'PUT', 'OPTIONS', 'TRACE']) expect((await override(method, path)).status).toBe(404)
+    for (const method of ['GET', 'PUT', 'OPTIONS', 'TRACE'])
+      expect((await override(method, path)).status).toBe(404)
     expect((await override('DELETE', path, {}, undefined, clientOf(server.url, BOB))).status).toBe(403)
     expect((await override('DELETE', path, {}, undefined, clientOf(server.url, null))).status).toBe(401)
     const get = await call('GET', path, { headers: { 'X-HTTP-Method-Override': 'DELETE' } })
@@ -242,7 +249,9 @@ describe('10. a wrong Tus-Resumable is 412 with Tus-Version, and OPTIONS needs n
 
 test('11. a query is not part of the id, and an id that is no UUID is 404', async () => {
   const path = await create(5)
-  expect((await call('PATCH', `${path}?token=/files/x`, { headers: patchAt(0), body: 'hello' })).status).toBe(204)
+  expect((await call('PATCH', `${path}?token=/files/x`, { headers: patchAt(0), body: 'hello' })).status).toBe(
+    204,
+  )
   expect((await head(`${path}?a=b`)).status).toBe(200)
   for (const id of ['x', '..', '%2e%2e%2fuploads.db', path.slice(7).toUpperCase(), `${path.slice(7)}%00`])
     expect([id, (await head(`/files/${id}`)).status]).toEqual([id, 404])
@@ -260,7 +269,12 @@ describe('12. Location', () => {
   test.each([
     ['is of the own host', {}, {}, 'SELF/files/ID'],
     ['does not believe a proxy that nobody trusts', {}, forwarded, 'SELF/files/ID'],
-    ['is https behind a trusted proxy', { TRUST_PROXY: 'true' }, forwarded, 'https://up.example.com/files/ID'],
+    [
+      'is https behind a trusted proxy',
+      { TRUST_PROXY: 'true' },
+      forwarded,
+      'https://up.example.com/files/ID',
+    ],
     [
       'is https behind a trusted proxy that speaks RFC 7239',
       { TRUST_PROXY: '1' },
@@ -298,10 +312,18 @@ describe('13. CORS', () => {
       expect(answer.headers.get('access-control-allow-credentials')).toBeNull()
       expect(answer.headers.get('access-control-allow-methods')).toMatch(/PATCH/)
       const allowed = answer.headers.get('access-control-allow-headers')?.toLowerCase().split(', ')
-      for (const name of ['x-api-key', 'upload-checksum', 'upload-concat', 'upload-defer-length', 'tus-resumable'])
+      for (const name of [
+        'x-api-key',
+        'upload-checksum',
+        'upload-concat',
+        'upload-defer-length',
+        'tus-resumable',
+      ])
         expect(allowed).toContain(name)
     }
-    const stranger = await ask('OPTIONS', '/files', { headers: { ...preflight, Origin: 'https://evil.example' } })
+    const stranger = await ask('OPTIONS', '/files', {
+      headers: { ...preflight, Origin: 'https://evil.example' },
+    })
     expect(stranger.headers.get('access-control-allow-origin')).toBeNull()
     const refused = await ask('POST', '/files', { headers: { ...TUS, Origin: ORIGIN } })
     expect([refused.status, refused.headers.get('access-control-allow-origin')]).toEqual([401, ORIGIN])
@@ -403,14 +425,45 @@ test('17. a body that says it is JSON or a form is bytes on a chunk route, and i
 })
 
 describe('18. a deferred length is declared once, in any later PATCH', () => {
-  const defer = async (headers = {}, body?: string) => pathOf((await post({ 'Upload-Defer-Length': '1', ...headers }, body)).headers)
+  const defer = async (headers = {}, body?: string) =>
+    pathOf((await post({ 'Upload-Defer-Length': '1', ...headers }, body)).headers)
 
   test.each([
-    ['with the first bytes', [['hel', 5], ['lo', null]]],
-    ['with the last bytes', [['hel', null], ['lo', 5]]],
-    ['in an empty PATCH before any byte', [['', 5], ['hello', null]]],
-    ['in an empty PATCH after all bytes', [['hello', null], ['', 5]]],
-    ['again, with the same value', [['hel', 5], ['lo', 5]]],
+    [
+      'with the first bytes',
+      [
+        ['hel', 5],
+        ['lo', null],
+      ],
+    ],
+    [
+      'with the last bytes',
+      [
+        ['hel', null],
+        ['lo', 5],
+      ],
+    ],
+    [
+      'in an empty PATCH before any byte',
+      [
+        ['', 5],
+        ['hello', null],
+      ],
+    ],
+    [
+      'in an empty PATCH after all bytes',
+      [
+        ['hello', null],
+        ['', 5],
+      ],
+    ],
+    [
+      'again, with the same value',
+      [
+        ['hel', 5],
+        ['lo', 5],
+      ],
+    ],
   ] as [string, [string, number | null][]][])('%s', async (_when, patches) => {
     const path = await defer()
     let offset = 0

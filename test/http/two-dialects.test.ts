@@ -29,10 +29,14 @@ test('an upload of init goes on by tus from the committed prefix that HEAD tells
   const { url } = await useServer()
   const call = clientOf(url)
   const id = await initiate(call)
-  for (const index of [0, 1, 3]) await call('PUT', `/v1/uploads/${id}/chunks/${index}`, { body: chunk(index) })
+  for (const index of [0, 1, 3])
+    await call('PUT', `/v1/uploads/${id}/chunks/${index}`, { body: chunk(index) })
   expect(await headOffset(call, id)).toBe(2 * CHUNK)
 
-  const patch = await call('PATCH', `/files/${id}`, { headers: patchAt(2 * CHUNK), body: bytes.subarray(2 * CHUNK) })
+  const patch = await call('PATCH', `/files/${id}`, {
+    headers: patchAt(2 * CHUNK),
+    body: bytes.subarray(2 * CHUNK),
+  })
 
   expect(patch.status).toBe(204)
   expect(patch.headers.get('upload-offset')).toBe(String(bytes.length))
@@ -74,7 +78,8 @@ test('a PATCH answers its offset plus the bytes it took, over cells that are the
   const { url } = await useServer({ CHUNK_SIZE_BYTES: String(CHUNK) })
   const call = clientOf(url)
   const id = await createByTus(call)
-  for (const index of [1, 2, 4]) await call('PUT', `/v1/uploads/${id}/chunks/${index}`, { body: chunk(index) })
+  for (const index of [1, 2, 4])
+    await call('PUT', `/v1/uploads/${id}/chunks/${index}`, { body: chunk(index) })
 
   let offset = 0
   while (offset < bytes.length) {

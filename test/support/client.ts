@@ -28,7 +28,12 @@ export const clientOf =
     } as RequestInit)
     const text = await response.text()
     const isJson = response.headers.get('content-type')?.includes('json')
-    return { status: response.status, headers: response.headers, text, json: isJson && text ? JSON.parse(text) : null }
+    return {
+      status: response.status,
+      headers: response.headers,
+      text,
+      json: isJson && text ? JSON.parse(text) : null,
+    }
   }
 
 export type Client = ReturnType<typeof clientOf>

@@ -13,9 +13,14 @@ export interface ServerProcess {
   signal(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | string>
 }
 
-/** The real process, as `npm start` runs it but from the sources, on the data in `root`. */
-export async function spawnServer(root: string, env: Record<string, string> = {}): Promise<ServerProcess> {
-  const child = spawn(process.execPath, ['--import', 'tsx', path.join(ROOT, 'src/main.ts')], {
+/** The real process on the data in `root`, as `npm start` runs it but from the sources, unless `main` is a built one. */
+export async function spawnServer(
+  root: string,
+  env: Record<string, string> = {},
+  main: string | null = null,
+): Promise<ServerProcess> {
+  const program = main === null ? ['--import', 'tsx', path.join(ROOT, 'src/main.ts')] : [main]
+  const child = spawn(process.execPath, program, {
     cwd: ROOT,
     env: { PATH: process.env['PATH'] ?? '', ...testEnv(root), ...env },
     stdio: ['ignore', 'pipe', 'inherit'],

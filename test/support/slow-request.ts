@@ -42,7 +42,11 @@ export function slowRequest(
 }
 
 /** Tries until it holds, and fails when it doesn't in time. */
-export async function eventually(check: () => Promise<boolean> | boolean, what: string, ms = 10_000): Promise<void> {
+export async function eventually(
+  check: () => Promise<boolean> | boolean,
+  what: string,
+  ms = 10_000,
+): Promise<void> {
   const until = Date.now() + ms
   while (!(await check())) {
     if (Date.now() > until) throw new Error(`never came true: ${what}`)

@@ -212,6 +212,14 @@ describe('the end', () => {
     expect(body.cause).toBeNull()
   })
 
+  it('that arrived whole before its client hung up, and was never taken, is broken', async () => {
+    const { body, client, req } = await send(head(lengthOf(6)), 'abcdef')
+    client.destroy()
+    await until(() => req.destroyed, 'the server has seen it')
+    const batch = await body.take(10)
+    expect(batch === null ? body.cause : 'bytes').not.toBeNull()
+  })
+
   it('has no cause when the client hangs up after it', async () => {
     const { body, client, req } = await send(head(lengthOf(3)), 'abc')
     expect(await takeText(body, 3)).toBe('abc')
@@ -265,6 +273,14 @@ describe('a body that breaks off', () => {
     expect(await takeText(body, 100)).toBe('def')
     expect(await takeText(body, 100)).toBeNull()
     expect(body.cause).toEqual(closed)
+  })
+
+  it('before the first take invites nobody to send', async () => {
+    const { body, told } = await send(head(lengthOf(6), 'Expect: 100-continue'))
+    body.stop(new Error('another one is here'))
+    expect(await body.take(10)).toBeNull()
+    await sleep(50)
+    expect(told()).toBe('')
   })
 
   it('before the first take gives null at once', async () => {

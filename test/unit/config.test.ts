@@ -274,7 +274,7 @@ describe('STALE_UPLOAD_TTL_SECONDS', () => {
   })
 
   it.each(['0', 'soon'])('is refused as %s', (text) => {
-    expect(complaint({ STALE_UPLOAD_TTL_SECONDS: text })).toContain('UPLOAD_TTL_SECONDS must be ')
+    expect(complaint({ STALE_UPLOAD_TTL_SECONDS: text })).toContain('STALE_UPLOAD_TTL_SECONDS must be ')
   })
 })
 

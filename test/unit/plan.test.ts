@@ -185,7 +185,7 @@ describe('planAppend', () => {
 
 describe('planChunk', () => {
   const plan = (state: State, index: number, announced: number | null) =>
-    planChunk(anUpload(state), index, announced, NOW)
+    planChunk(anUpload(state), index, announced, MAX_UPLOAD, NOW)
 
   it.each<[what: string, State, index: number, announced: number | null, length: number]>([
     ['the first chunk', FRESH, 0, 10, 10],
@@ -213,6 +213,8 @@ describe('planChunk', () => {
     ['that is as long as the others, the last', {}, 2, 10, TOO_LARGE],
     ['that is short while the length is deferred', DEFERRED, 2, 5, BAD],
     ['that is too long while the length is deferred', DEFERRED, 2, 11, TOO_LARGE],
+    ['past the longest file while the length is deferred', DEFERRED, MAX_UPLOAD / 10, 10, BAD],
+    ['far past it', DEFERRED, 2 ** 45, 10, BAD],
     ['of a completed upload', COMPLETED, 0, 10, CONFLICT],
     ['of an upload that is being completed', { status: 'FINALIZING' }, 0, 10, CONFLICT],
     ['of a failed upload', { status: 'FAILED' }, 0, 10, CONFLICT],
