@@ -233,7 +233,7 @@ describe('10. a wrong Tus-Resumable is 412 with Tus-Version, and OPTIONS needs n
       expect(answer.status).toBe(204)
       expect(answer.headers.get('tus-version')).toBe('1.0.0')
       expect(answer.headers.get('tus-max-size')).toBe(String(MAX))
-      expect(answer.headers.get('tus-extension')?.split(',').sort()).toEqual([
+      expect(answer.headers.get('tus-extension')?.split(',').toSorted()).toEqual([
         'checksum',
         'checksum-trailer',
         'concatenation',
