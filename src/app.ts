@@ -8,6 +8,7 @@ import { serveFile } from './http/download.ts'
 import { sendNativeError, sendTusError } from './http/errors.ts'
 import type { Exchange, Guard, Handler, OpenBody } from './http/exchange.ts'
 import * as may from './http/guards.ts'
+import { json as jsonBody } from './http/json.ts'
 import * as native from './http/native.ts'
 import * as operate from './http/operations.ts'
 import { overrideMethod } from './http/tus-request.ts'
@@ -24,6 +25,8 @@ export interface App {
   corsAllowedOrigins: readonly string[]
   operations: operate.Operations
   metricsToken: string | null
+  /** how long a client may not take a byte of its download */
+  stallTimeoutMs: number
   /** told of every request when it is over */
   onRequest: (line: RequestLine) => void
 }
@@ -40,22 +43,22 @@ export function routes({
   tus,
   operations,
   metricsToken,
+  stallTimeoutMs,
 }: App): Route[] {
   const { nobody, none } = may
   const anyUser = may.anyUser(authenticate)
-  const anyReader = may.anyReader(authenticate)
   const owner = may.owner(authenticate, uploads)
-  const json = may.json()
+  const json = jsonBody(openBody)
   const body = may.body(gate)
   const maybeBody = may.maybeBody(gate)
   const scraper = operate.scraper(metricsToken)
   const speakTus = createTus(uploads, openBody, tus)
-  const download = downloadOf(uploads)
+  const download = downloadOf(uploads, stallTimeoutMs)
 
   // prettier-ignore
   return [
     ['POST',    '/v1/uploads/init',              anyUser,   json,      native.init(uploads)],
-    ['GET',     '/v1/uploads',                   anyReader, none,      native.listUploads(uploads)],
+    ['GET',     '/v1/uploads',                   anyUser,   none,      native.listUploads(uploads)],
     ['GET',     '/v1/uploads/:id',               owner,     none,      native.showUpload(uploads)],
     ['DELETE',  '/v1/uploads/:id',               owner,     none,      native.removeUpload(uploads)],
     ['PUT',     '/v1/uploads/:id/chunks/:index', owner,     body,      native.putChunk(uploads, openBody)],
@@ -80,9 +83,9 @@ export function routes({
 }
 
 const downloadOf =
-  (uploads: Uploads): Handler =>
+  (uploads: Uploads, stallTimeoutMs: number): Handler =>
   async ({ req, res, uploadId }) =>
-    serveFile(req, res, await uploads.get(uploadId), uploads)
+    serveFile(req, res, await uploads.get(uploadId), uploads, stallTimeoutMs)
 
 /** What answers while the process drains. */
 const ALWAYS_OPEN = new Set(['/health', '/ready', '/version', '/metrics'])
@@ -92,6 +95,7 @@ export function createApp(app: App): Express {
   server.disable('x-powered-by')
   server.disable('etag')
   server.set('query parser', 'simple')
+  server.set('case sensitive routing', true)
   server.use((req, res, next) => {
     overrideMethod(req)
     if (!applyCors(req, res, app.corsAllowedOrigins)) next()
@@ -123,21 +127,15 @@ export function createApp(app: App): Express {
   const nothing = async () => {
     throw new HttpError('not_found')
   }
-  server.use('/files', serve('/files/*', nothing))
-  server.use(serve('*', nothing))
-  server.use(onBadUrl)
+  const nothingOfTus = serve('/files/*', nothing)
+  const nothingElse = serve('*', nothing)
+  server.use('/files', nothingOfTus)
+  server.use(nothingElse)
+  // Express itself fails only where a URL can't be decoded: there is nothing there, either.
+  server.use((_error: unknown, req: Request, res: Response, _next: unknown) =>
+    (req.path.startsWith('/files/') ? nothingOfTus : nothingElse)(req, res),
+  )
   return server
-}
-
-/** Express itself fails only where a URL can't be decoded. */
-const onBadUrl = (_error: unknown, _req: Request, res: Response, _next: unknown): void => {
-  res.status(404).json({
-    detail: 'There is nothing here.',
-    error_code: 'not_found',
-    request_id: randomUUID(),
-    upload_id: null,
-    trace_id: null,
-  })
 }
 
 const SANE_ID = /^[\w.:-]{1,128}$/
@@ -154,6 +152,7 @@ function openExchange(req: Request, res: Response, route: string, onRequest: App
     route,
     userId: '',
     uploadId: '',
+    newId: '',
     admission: null,
     failure: undefined,
   }

@@ -72,6 +72,7 @@ export async function startServer(
       renderMetrics: metrics.render,
     },
     metricsToken: config.metricsToken,
+    stallTimeoutMs: config.bodyIdleTimeoutMs,
     onRequest: (line) => {
       metrics.observeRequest(line.method, line.route, line.status, line.ms / 1000)
       logRequest(log, line)

@@ -20,8 +20,13 @@ export function parseBytes(header: string, text: string): number {
   throw new HttpError('bad_request', { detail: `${header} must be a whole number of bytes.` })
 }
 
-/** The name and type of a file by the keys that the common clients send. */
+/**
+ * The name and type of a file by the keys that the common clients send.
+ * @throws {HttpError} bad_request 400 for a NUL, which no database stores
+ */
 export function describeFile(metadata: TusMetadata): Pick<Upload, 'fileName' | 'contentType'> {
+  if (Object.values(metadata).some((value) => value?.includes('\0')))
+    throw new HttpError('bad_request', { detail: 'Upload-Metadata has a NUL in a value.' })
   return {
     fileName: metadata['filename'] || metadata['name'] || 'file',
     contentType: metadata['filetype'] || metadata['type'] || metadata['contentType'] || null,

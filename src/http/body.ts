@@ -52,7 +52,8 @@ export function openBody(req: IncomingMessage, res: ServerResponse, options: Bod
   const start = () => {
     started = true
     if (req.destroyed) return finish(req.readableEnded ? null : broken())
-    if (req.headers.expect && !res.headersSent) res.writeContinue()
+    // RFC 9110 section 15.2: never to an HTTP/1.0 client.
+    if (req.headers.expect && req.httpVersion === '1.1' && !res.headersSent) res.writeContinue()
     req.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onError)
   }
 

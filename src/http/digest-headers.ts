@@ -13,12 +13,13 @@ export function parseHexDigest(header: string | undefined): string | null {
 }
 
 /**
- * `Content-Digest: sha-256=:<base64>:`, among others that are left alone (RFC 9530 section 2).
+ * `Content-Digest: sha-256=:<base64>:`, among others that are left alone (RFC 9530 section 2). Where
+ * a key comes twice, the last one counts (RFC 9651 section 3.2).
  * @returns lower-case hex, null when no SHA-256 is given
  * @throws {HttpError} bad_request 400
  */
 export function parseContentDigest(header: string | undefined): string | null {
-  const member = header?.split(',').find((part) => /^\s*sha-256\s*=/i.test(part))
+  const member = header?.split(',').findLast((part) => /^\s*sha-256\s*=/i.test(part))
   if (member === undefined) return null
   const digest = /=\s*:([A-Za-z0-9+/]{43}=):\s*(;.*)?$/.exec(member)?.[1]
   if (digest === undefined)

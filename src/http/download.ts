@@ -9,6 +9,8 @@ import { httpDate, parseRange, rangeStillApplies } from './range-header.ts'
 
 /** Longer names overrun what clients take for headers, once they are percent-encoded. */
 const MAX_NAME_CHARACTERS = 200
+/** A client that takes nothing for so long has gone, and does not know it. */
+const STALL_TIMEOUT_MS = 60_000
 
 /**
  * Answers GET or HEAD with the bytes of an upload. Resolves without an error when the client goes
@@ -21,6 +23,7 @@ export const serveFile = async (
   res: ServerResponse,
   upload: Upload,
   store: Pick<ChunkStore, 'read'>,
+  stallTimeoutMs = STALL_TIMEOUT_MS,
 ): Promise<void> => {
   const { status, size } = upload
   if (status !== 'COMPLETED' || size === null)
@@ -52,7 +55,7 @@ export const serveFile = async (
   const answer = planAnswer(ranges, size, type)
   answer.headers = { ...shared, ...contentHeaders(type, upload.fileName), ...answer.headers }
   if (req.method === 'HEAD') res.writeHead(answer.status, answer.headers).end()
-  else await send(req, res, answer, (range) => store.read(upload, range))
+  else await send(req, res, answer, stallTimeoutMs, (range) => store.read(upload, range))
 }
 
 interface Part {
@@ -108,9 +111,10 @@ async function send(
   req: IncomingMessage,
   res: ServerResponse,
   { status, headers, parts, suffix }: Answer,
+  stallTimeoutMs: number,
   read: (range: ByteRange) => AsyncIterable<Uint8Array>,
 ): Promise<void> {
-  const client = watch(req, res)
+  const client = watch(req, res, stallTimeoutMs)
   try {
     for (const { prefix, range } of parts) {
       await pump(read(range), range.end - range.start, client, (chunk, isFirst) => {
@@ -142,26 +146,36 @@ interface Client {
 }
 
 /** By its socket: a response that waits for its turn behind a pipelined one is never told itself. */
-function watch(req: IncomingMessage, res: ServerResponse): Client {
+function watch(req: IncomingMessage, res: ServerResponse, stallTimeoutMs: number): Client {
   const { socket } = req
   let wake = () => {}
   const client: Client = {
     isGone: () => res.destroyed || socket.destroyed,
-    ready: () =>
-      res.writableNeedDrain && !client.isGone() ? new Promise((resolve) => (wake = resolve)) : undefined,
+    ready() {
+      // A response without a socket waits behind a pipelined one: what it read now would lie in memory.
+      const takes = res.socket !== null && !res.writableNeedDrain
+      if (takes || client.isGone()) return undefined
+      return new Promise((resolve) => {
+        const stalled = setTimeout(() => socket.destroy(), stallTimeoutMs)
+        wake = () => {
+          clearTimeout(stalled)
+          resolve()
+        }
+      })
+    },
     onGone: () => {},
     unwatch: () => {
       socket.off('close', onClose)
-      res.off('drain', onDrain)
+      res.off('drain', onWake).off('socket', onWake)
     },
   }
-  const onDrain = () => wake()
+  const onWake = () => wake()
   const onClose = () => {
     wake()
     client.onGone()
   }
   socket.setMaxListeners(0).once('close', onClose) // one of each pipelined response
-  res.on('drain', onDrain)
+  res.on('drain', onWake).on('socket', onWake)
   return client
 }
 

@@ -14,6 +14,8 @@ const LINGER_MS = 2_000
  */
 export function answerEarly(req: IncomingMessage, res: ServerResponse): void {
   if (req.complete || res.headersSent) return
+  // Whoever was reading is done: what still comes is dropped, so that the client can finish sending.
+  req.removeAllListeners('data').resume()
   const length = announcedLength(req)
   if (length !== null && length <= DRAINABLE_BYTES) return
   res.setHeader('Connection', 'close')

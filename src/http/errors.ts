@@ -13,9 +13,11 @@ export function sendNativeError(exchange: Exchange, thrown: unknown): void {
   const { res, requestId, uploadId } = exchange
   const error = prepare(exchange, thrown)
   if (!error) return
-  res.status(error.status).json({
+  // A chunk whose turn does not come is a matter of trying again.
+  const [status, code] = error.code === 'locked' ? [503, 'unavailable'] : [error.status, error.code]
+  res.status(status).json({
     detail: error.message,
-    error_code: NATIVE_CODES[error.code] ?? error.code,
+    error_code: NATIVE_CODES[code] ?? code,
     request_id: requestId,
     upload_id: uploadId || null,
     trace_id: null,
@@ -29,7 +31,10 @@ export function sendTusError(exchange: Exchange, thrown: unknown): void {
   if (!error) return
   res.setHeader('Tus-Resumable', '1.0.0')
   if (error.status === 412) res.setHeader('Tus-Version', '1.0.0')
-  res.status(tusStatus(req.method, error.status)).type('text/plain').send(`${error.message}\n`)
+  res.status(tusStatus(req.method, error.status))
+  // Without a length: behind a method override node still frames the answer to a POST.
+  if (req.method === 'HEAD') res.end()
+  else res.type('text/plain').send(`${error.message}\n`)
 }
 
 /**

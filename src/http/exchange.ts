@@ -1,5 +1,5 @@
 import type { Request, Response } from 'express'
-import type { Admission, Body } from '../core/ports.ts'
+import type { Admission, Body, Turn } from '../core/ports.ts'
 
 /** One request and its answer, with what the guards found out. */
 export interface Exchange {
@@ -7,11 +7,13 @@ export interface Exchange {
   readonly res: Response
   readonly requestId: string
   /** the pattern of the route, never the URL */
-  route: string
+  readonly route: string
   /** who asks; empty where nobody needs to be known */
   userId: string
-  /** the upload that the request is about, or that it creates */
+  /** the upload that the request is about, once there is one; empty before */
   uploadId: string
+  /** the id of an upload that the request may create */
+  newId: string
   /** the right to a body; null where the route takes none */
   admission: Admission | null
   /** why the request failed, for the log */
@@ -26,8 +28,16 @@ export type Guard = (exchange: Exchange) => Promise<void> | void
 /** Opens the body of a request, once. */
 export type OpenBody = (exchange: Exchange) => Body
 
-/** The admission that the route's guard got. */
-export function admissionOf({ admission }: Exchange): Admission {
+/**
+ * Does what the route's body was admitted for, and gives its place back as soon as that is done: how
+ * long the client takes to fetch the answer is nobody else's business.
+ */
+export async function admitted<T>(exchange: Exchange, work: (turn: Turn) => Promise<T>): Promise<T> {
+  const { admission } = exchange
   if (!admission) throw new Error('this route takes no body')
-  return admission
+  try {
+    return await work(admission)
+  } finally {
+    admission.release()
+  }
 }

@@ -4,29 +4,48 @@ import { cellCount } from '../core/geometry.ts'
 import { publicStatus, STATUSES, type Upload } from '../core/upload.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
 import { parseContentDigest, parseHexDigest } from './digest-headers.ts'
-import { admissionOf, type Handler, type OpenBody } from './exchange.ts'
+import { admitted, type Handler, type OpenBody } from './exchange.ts'
 
 const METADATA_BYTES = 4096
 const size = z.number().int().nonnegative()
+/** Text that every database stores as it is. */
+const text = z
+  .string()
+  .refine((value) => value.isWellFormed() && !value.includes('\0'), 'must be well-formed, without NUL')
+
+/** Metadata comes out of a parser, but it may be nested deeper than what writes it out again can go. */
+function isStorable(metadata: unknown): boolean {
+  try {
+    const written = JSON.stringify(metadata)
+    return Buffer.byteLength(written) <= METADATA_BYTES && !/\\u(0000|d[89a-f])/i.test(written)
+  } catch {
+    return false
+  }
+}
 
 const initRequest = z.object({
-  file_name: z.string().min(1).max(1024),
+  file_name: text.min(1).max(1024),
   file_size: size,
   chunk_size: size.positive().nullish(),
   file_checksum_sha256: z
     .string()
     .regex(/^[0-9a-fA-F]{64}$/, 'must be 64 hexadecimal digits')
     .nullish(),
-  content_type: z.string().max(255).nullish(),
+  content_type: text.max(255).nullish(),
   metadata: z
     .record(z.string(), z.unknown())
-    .refine((value) => Buffer.byteLength(JSON.stringify(value)) <= METADATA_BYTES, 'must be 4 KiB at most')
+    .refine(isStorable, 'must be 4 KiB of well-formed text at most, without NUL')
     .nullish(),
 })
 
 const listRequest = z.object({
   status: z.enum(STATUSES).exclude(['FINALIZING', 'EXPIRING']).optional(),
-  limit: z.coerce.number().int().min(1).max(1000).default(50),
+  limit: z
+    .string()
+    .regex(/^\d+$/, 'must be a whole number from 1 to 1000')
+    .transform(Number)
+    .pipe(z.number().min(1).max(1000))
+    .default(50),
   cursor: z.string().max(512).optional(),
 })
 
@@ -42,11 +61,12 @@ function parse<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
 
 export const init =
   (uploads: Uploads): Handler =>
-  async ({ req, res, userId, uploadId }) => {
+  async (exchange) => {
+    const { req, res } = exchange
     const wanted = parse(initRequest, req.body)
     const upload = await uploads.create({
-      id: uploadId,
-      ownerId: userId,
+      id: exchange.newId,
+      ownerId: exchange.userId,
       dialect: 'native',
       fileName: wanted.file_name,
       size: wanted.file_size,
@@ -56,6 +76,7 @@ export const init =
       concat: null,
       checksumSha256: wanted.file_checksum_sha256?.toLowerCase() ?? null,
     })
+    exchange.uploadId = upload.id
     res
       .status(201)
       .location(`/v1/uploads/${upload.id}`)
@@ -74,13 +95,15 @@ export const putChunk =
     const { req, res, uploadId: id } = exchange
     const index = chunkIndex(req.params['index'])
     const sha256 = [parseHexDigest(req.get('x-chunk-sha256')), parseContentDigest(req.get('content-digest'))]
-    await uploads.putChunk({
-      id,
-      index,
-      body: openBody(exchange),
-      turn: admissionOf(exchange),
-      sha256: sha256.filter((digest) => digest !== null),
-    })
+    await admitted(exchange, (turn) =>
+      uploads.putChunk({
+        id,
+        index,
+        body: openBody(exchange),
+        turn,
+        sha256: sha256.filter((digest) => digest !== null),
+      }),
+    )
     res.status(202).json({ upload_id: id, chunk_index: index, status: 'UPLOADED' })
   }
 

@@ -52,7 +52,10 @@ export const scraper =
   (token: string | null): Guard =>
   ({ req }) => {
     if (token === null) return
-    const given = req.get('authorization')?.replace(/^bearer +/i, '') ?? ''
+    const given = /^bearer +(\S+)$/i.exec(req.get('authorization') ?? '')?.[1] ?? ''
     if (!timingSafeEqual(digest(given), digest(token)))
-      throw new HttpError('missing_api_key', { detail: 'The metrics need their token.' })
+      throw new HttpError('missing_api_key', {
+        detail: 'The metrics need their token.',
+        headers: { 'WWW-Authenticate': 'Bearer' },
+      })
   }

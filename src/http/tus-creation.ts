@@ -6,10 +6,7 @@ import type { Uploads } from '../uploads/use-cases.ts'
 import { announcedLength } from './body.ts'
 import { checksumOf } from './checksum.ts'
 import { answerEarly } from './early.ts'
-import { admissionOf, type Exchange, type OpenBody } from './exchange.ts'
-
-/** What a checksum may come to. */
-const VERDICTS = new Set(['checksum_mismatch', 'bad_request'])
+import { admitted, type Exchange, type OpenBody } from './exchange.ts'
 
 /** What @tus/server does of a creation. */
 interface Stock {
@@ -29,27 +26,31 @@ export const creation =
     const concat = concatHeader === undefined ? 'partial' : parseConcat(concatHeader, maxConcatParts)
     if (concat !== 'partial') {
       const upload = await createFinal(exchange, concatHeader ?? '', concat.parts)
+      exchange.uploadId = upload.id
       headers.set('Location', stock.urlOf(upload.id))
       headers.set('Content-Length', '0')
       return new Response(null, { status: 201, headers })
     }
 
     const withBody = exchange.admission !== null
+    const length = req.get('upload-length')
+    if (length !== undefined) parseBytes('Upload-Length', length)
     if (withBody) checkFirstBody(exchange)
     const response = await stock.create()
+    exchange.uploadId = exchange.newId
     response.headers.set('Content-Length', '0')
     const upload = withBody ? await takeFirstBody(exchange) : await uploads.get(exchange.uploadId)
     if (withBody) response.headers.set('Upload-Offset', String(upload.offset))
     setExpiry(response.headers, upload)
     return response
 
-    async function createFinal({ req, userId, uploadId }: Exchange, header: string, parts: string[]) {
+    async function createFinal({ req, userId, newId }: Exchange, header: string, parts: string[]) {
       if (req.get('upload-length') !== undefined || exchange.admission)
         throw new HttpError('bad_request', { detail: 'A final upload has neither Upload-Length nor a body.' })
       const told = req.get('upload-metadata')
       const metadata = told ? Metadata.parse(told) : {}
       return uploads.concatenate({
-        id: uploadId,
+        id: newId,
         ownerId: userId,
         concat: header,
         parts,
@@ -64,17 +65,23 @@ export const creation =
      */
     async function takeFirstBody({ req, res, uploadId: id }: Exchange): Promise<Upload> {
       const checksum = checksumOf(req)
+      const start = { id, offset: 0, declaredSize: null, checksum }
       try {
-        const [body, turn] = [openBody(exchange), admissionOf(exchange)]
-        return (await uploads.append({ id, offset: 0, declaredSize: null, body, turn, checksum })).upload
+        const appended = await admitted(exchange, (turn) =>
+          uploads.append({ ...start, body: openBody(exchange), turn }),
+        )
+        return appended.upload
       } catch (error) {
-        if (error instanceof HttpError && VERDICTS.has(error.code)) {
-          await uploads.remove(id)
-          throw error
+        const code = error instanceof HttpError ? error.code : null
+        if (code === 'checksum_mismatch' || code === 'bad_request') await uploads.remove(id)
+        // Too long for its length: refused, and told where the upload is that has the rest.
+        else if (code === 'payload_too_large') res.setHeader('Location', stock.urlOf(id))
+        else {
+          exchange.failure = error
+          answerEarly(req, res)
+          return uploads.get(id)
         }
-        exchange.failure = error
-        answerEarly(req, res)
-        return uploads.get(id)
+        throw error
       }
     }
   }

@@ -11,7 +11,7 @@ const OVERRIDES = new Set(['PATCH', 'DELETE', 'HEAD'])
  * @see https://tus.io/protocols/resumable-upload#x-http-method-override
  */
 export function overrideMethod(req: IncomingMessage): void {
-  if (req.method !== 'POST' || !req.url?.startsWith('/files/')) return
+  if (req.method !== 'POST' || !/^(https?:\/\/[^/]+)?\/files\//.test(req.url ?? '')) return
   const wanted = String(req.headers['x-http-method-override'] ?? '').toUpperCase()
   if (OVERRIDES.has(wanted)) req.method = wanted
 }
@@ -20,43 +20,63 @@ export function overrideMethod(req: IncomingMessage): void {
 export const bringsBytes = (req: IncomingMessage): boolean =>
   req.headers['content-type'] === APPEND_TYPE && announcedLength(req) !== 0
 
+/** What of a request @tus/server has to see. */
+const HANDED_ON = [
+  'tus-resumable',
+  'upload-length',
+  'upload-defer-length',
+  'upload-offset',
+  'upload-metadata',
+  'upload-concat',
+]
+
 /**
- * Makes of the headers what @tus/server takes: an empty Upload-Metadata is no metadata; forwarded
- * headers count only when the proxy is trusted, and then the value next to the client; and the body of
- * a creation is ours to read.
+ * A request as @tus/server takes it: the headers that it validates, and no body, which is ours to read.
+ * An empty Upload-Metadata is no metadata.
+ * @param id the upload that the guards let the caller to; no other id in the URL counts
  * @throws {HttpError} bad_request 400
  */
-export function normalise(req: IncomingMessage, trustProxy: boolean): void {
-  const metadata = req.headers['upload-metadata']
-  if (metadata !== undefined && Buffer.byteLength(String(metadata)) > MAX_METADATA_BYTES)
+export function toWebRequest(req: IncomingMessage, id: string): Request {
+  const headers = new Headers()
+  for (const name of HANDED_ON) {
+    const value = req.headers[name]
+    if (value !== undefined && !(name === 'upload-metadata' && value === '')) headers.set(name, String(value))
+  }
+  if (Buffer.byteLength(headers.get('upload-metadata') ?? '') > MAX_METADATA_BYTES)
     throw new HttpError('bad_request', {
       detail: `Upload-Metadata must be ${MAX_METADATA_BYTES} bytes at most.`,
     })
-  if (metadata === '') setHeader(req, 'upload-metadata', null)
-  if (req.method === 'POST') setHeader(req, 'content-type', null)
-  const proto = trustProxy ? firstValue(req.headers['x-forwarded-proto']).toLowerCase() : ''
-  setHeader(req, 'x-forwarded-proto', proto === 'http' || proto === 'https' ? proto : null)
-  setHeader(req, 'x-forwarded-host', (trustProxy && firstValue(req.headers['x-forwarded-host'])) || null)
-  if (!trustProxy) setHeader(req, 'forwarded', null)
+  return new Request(`http://localhost/files/${id}`, { method: req.method ?? 'GET', headers })
 }
 
-const firstValue = (header: string | string[] | undefined): string =>
+/** A name or an address, and perhaps a port: nothing that could lead a URL elsewhere. */
+const HOST = /^([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?$/
+
+/**
+ * The scheme and host that the client used, such as `https://up.example.com`; empty when they can't be
+ * told, and a relative URL has to do.
+ * @param trustProxy whether forwarded headers count: the value next to the client (RFC 7239 section 4)
+ */
+export function originOf(req: IncomingMessage, trustProxy: boolean): string {
+  const forwarded = trustProxy ? forwardedBy(req) : {}
+  const proto = (forwarded.proto ?? 'http').toLowerCase()
+  const host = forwarded.host ?? req.headers.host ?? ''
+  return (proto === 'http' || proto === 'https') && HOST.test(host) ? `${proto}://${host}` : ''
+}
+
+function forwardedBy(req: IncomingMessage): { proto?: string | undefined; host?: string | undefined } {
+  const header = firstOf(req.headers.forwarded)
+  if (header === undefined)
+    return {
+      proto: firstOf(req.headers['x-forwarded-proto']),
+      host: firstOf(req.headers['x-forwarded-host']),
+    }
+  const parameter = (name: string) =>
+    new RegExp(`(?:^|;)\\s*${name}="?([^";]+)"?\\s*(?:;|$)`, 'i').exec(header)?.[1]?.trim()
+  return { proto: parameter('proto'), host: parameter('host') }
+}
+
+const firstOf = (header: string | string[] | undefined): string | undefined =>
   String(header ?? '')
     .split(',')[0]
-    ?.trim() ?? ''
-
-/** Sets a header (null: takes it out) in both forms that node keeps. */
-function setHeader(req: IncomingMessage, name: string, value: string | null): void {
-  if (req.headers[name] === undefined) return
-  const raw: string[] = []
-  for (let i = 0; i < req.rawHeaders.length; i += 2) {
-    const key = req.rawHeaders[i] ?? ''
-    if (key.toLowerCase() !== name) raw.push(key, req.rawHeaders[i + 1] ?? '')
-  }
-  if (value === null) delete req.headers[name]
-  else {
-    req.headers[name] = value
-    raw.push(name, value)
-  }
-  req.rawHeaders = raw
-}
+    ?.trim() || undefined

@@ -1,5 +1,5 @@
-import type { IncomingMessage } from 'node:http'
 import { Metadata, Server, type Upload as TusUpload } from '@tus/server'
+import type { Response as Answer } from 'express'
 import { HttpError, toHttpError } from '../core/errors.ts'
 import { APPEND_TYPE, parseBytes, TUS_VERSION, tusMetadata } from '../core/tus.ts'
 import type { Upload } from '../core/upload.ts'
@@ -7,10 +7,10 @@ import type { Uploads } from '../uploads/use-cases.ts'
 import { CHECKSUM_ALGORITHMS, checksumOf } from './checksum.ts'
 import { answerEarly } from './early.ts'
 import { tusStatus } from './errors.ts'
-import { admissionOf, type Exchange, type Handler, type OpenBody } from './exchange.ts'
+import { admitted, type Exchange, type Handler, type OpenBody } from './exchange.ts'
 import { creation, setExpiry } from './tus-creation.ts'
 import { createDatastore } from './tus-datastore.ts'
-import { normalise } from './tus-request.ts'
+import { originOf, toWebRequest } from './tus-request.ts'
 
 export interface TusOptions {
   maxUploadBytes: number
@@ -22,20 +22,16 @@ export interface TusOptions {
   trustProxy: boolean
 }
 
-/** What @tus/server hands to its handlers: the node request behind the web one. */
-type TusRequest = Request & { runtime?: { node?: { req: IncomingMessage } } }
-
 /**
  * tus 1.0 by @tus/server: it validates, dispatches, creates and terminates. Bytes take our own way,
  * straight from the node request, what counts is in the ledger, and the extensions that it lacks are
  * put in place of its public handlers.
  */
 export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOptions): Handler {
-  const exchanges = new WeakMap<IncomingMessage, Exchange>()
+  const exchanges = new WeakMap<Request, Exchange>()
   const creators = new WeakMap<TusUpload, Exchange>()
   const exchangeOf = (request: Request): Exchange => {
-    const node = (request as TusRequest).runtime?.node?.req
-    const exchange = node && exchanges.get(node)
+    const exchange = exchanges.get(request)
     if (!exchange) throw new Error('a tus request without an exchange')
     return exchange
   }
@@ -47,10 +43,11 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
     locker: { newLock: () => ({ lock: async () => {}, unlock: async () => {} }) },
     maxSize: options.maxUploadBytes,
     allowedOrigins: () => false,
-    respectForwardedHeaders: options.trustProxy,
-    namingFunction: (request) => exchangeOf(request).uploadId,
-    generateUrl: (_request, { proto, host, path, id }) =>
-      `${options.publicBaseUrl ?? `${proto}://${host}`}${path}/${id}`,
+    // The id that the guards have let the caller to, whatever the URL looks like.
+    getFileIdFromRequest: (request) => exchangeOf(request).uploadId,
+    namingFunction: (request) => exchangeOf(request).newId,
+    generateUrl: (request, { path, id }) =>
+      `${options.publicBaseUrl ?? originOf(exchangeOf(request).req, options.trustProxy)}${path}/${id}`,
     onUploadCreate: async (request, upload) => {
       creators.set(upload, exchangeOf(request))
       return {}
@@ -78,14 +75,15 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
     const exchange = exchangeOf(request)
     const { req, uploadId: id } = exchange
     const length = req.get('upload-length')
-    const { offset, upload } = await uploads.append({
+    const patch = {
       id,
       offset: parseBytes('Upload-Offset', req.get('upload-offset') ?? ''),
       declaredSize: length === undefined ? null : parseBytes('Upload-Length', length),
       checksum: checksumOf(req),
-      body: openBody(exchange),
-      turn: admissionOf(exchange),
-    })
+    }
+    const { offset, upload } = await admitted(exchange, (turn) =>
+      uploads.append({ ...patch, body: openBody(exchange), turn }),
+    )
     headers.set('Upload-Offset', String(offset))
     setExpiry(headers, upload)
     return new Response(null, { status: 204, headers })
@@ -99,36 +97,35 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
 
   OPTIONS.send = async (request, context, headers) => {
     const response = await stockOptions(request, context, headers)
-    dropCors(response.headers)
     response.headers.set('Tus-Checksum-Algorithm', CHECKSUM_ALGORITHMS.join(','))
     return response
   }
 
-  for (const handler of Object.values(server.handlers)) {
-    const send = handler.send.bind(handler)
-    handler.send = (request, context, headers = new Headers()) => {
-      dropCors(headers)
-      return send(request, context, headers)
-    }
-  }
-
   return async (exchange) => {
-    const { req, res } = exchange
+    const { req, res, uploadId } = exchange
     if (req.method !== 'OPTIONS' && req.get('tus-resumable') !== TUS_VERSION)
       throw new HttpError('precondition_failed')
     if (req.method === 'PATCH' && req.get('content-type') !== APPEND_TYPE)
       throw new HttpError('invalid_patch_type')
-    normalise(req, options.trustProxy)
-    exchanges.set(req, exchange)
-    await server.handle(req, res)
+    const request = toWebRequest(req, uploadId)
+    exchanges.set(request, exchange)
+    await answer(res, await server.handleWeb(request))
   }
 }
 
-/** The front door speaks CORS for every route; what @tus/server would add says less. */
-function dropCors(headers: Headers): void {
-  for (const name of ['Expose-Headers', 'Allow-Methods', 'Allow-Headers', 'Max-Age'])
-    headers.delete(`Access-Control-${name}`)
+/**
+ * Sends what @tus/server made up. It never waits for the client: a response that is never fetched
+ * holds nothing.
+ */
+async function answer(res: Answer, response: Response): Promise<void> {
+  if (res.destroyed) return
+  for (const [name, value] of response.headers) if (!STOCK_CORS.test(name)) res.setHeader(name, value)
+  res.statusCode = response.status
+  res.end(await response.text())
 }
+
+/** The front door speaks CORS for every route; what @tus/server would add says less. */
+const STOCK_CORS = /^access-control-/
 
 /** The answer to HEAD: what counts, by the ledger, without a lock. */
 function describe(upload: Upload, headers: Headers): void {
@@ -156,5 +153,5 @@ function ownError(exchange: Exchange, thrown: unknown): { status_code: number; b
   // Nobody to answer; and to a client that fell silent, a cut connection says "again" where a 4xx says "never".
   if (error.code === 'client_closed') exchange.res.destroy()
   for (const [name, value] of Object.entries(error.headers)) exchange.res.setHeader(name, value)
-  return { status_code: error.status, body: `${error.message}\n` }
+  return { status_code: error.status, body: exchange.req.method === 'HEAD' ? '' : `${error.message}\n` }
 }

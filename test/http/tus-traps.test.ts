@@ -128,9 +128,12 @@ describe('5. a finished upload does not expire', () => {
 })
 
 describe('6. Upload-Length', () => {
-  test.each(['1e20', '-1', '1.5', '0x10', '', ' ', '9007199254740993'])('%j is 400', async (length) => {
-    expect((await post({ 'Upload-Length': length })).status).toBe(400)
-  })
+  test.each(['1e20', '1e+21', '-1', '1.5', '0x10', '', ' ', '9007199254740993', '99999999999999999999'])(
+    '%j is 400',
+    async (length) => {
+      expect((await post({ 'Upload-Length': length })).status).toBe(400)
+    },
+  )
 
   test('over MAX_UPLOAD_BYTES is 413 with Tus-Max-Size', async () => {
     const answer = await post({ 'Upload-Length': String(MAX + 1) })
@@ -381,7 +384,7 @@ describe('14. metadata', () => {
     },
   )
 
-  test.each(['a"b\r\nSet-Cookie: x=1.txt', '../../etc/passwd', '日本🎬.bin', 'a\u0000b', '\u202egpj.exe'])(
+  test.each(['a"b\r\nSet-Cookie: x=1.txt', '../../etc/passwd', '日本🎬.bin', '\u202egpj.exe'])(
     'a file called %j downloads safely',
     async (name) => {
       const path = await create(0, { 'Upload-Metadata': `filename ${b64(name)}` })
