@@ -156,7 +156,11 @@ function openExchange(req: Request, res: Response, route: string, onRequest: App
     admission: null,
     failure: undefined,
   }
-  res.once('close', () => {
+  // A response that waits behind a pipelined one is never told that its connection is gone.
+  const { socket } = req
+  const over = () => {
+    res.off('close', over)
+    socket.off('close', over)
     const { userId, uploadId, failure } = exchange
     onRequest({
       requestId,
@@ -168,6 +172,8 @@ function openExchange(req: Request, res: Response, route: string, onRequest: App
       uploadId,
       failure,
     })
-  })
+  }
+  res.once('close', over)
+  socket.setMaxListeners(0).once('close', over)
   return exchange
 }

@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { createGate } from './admission/gate.ts'
 import { createLocker } from './admission/locker.ts'
@@ -25,6 +26,8 @@ export interface RunningServer {
 }
 
 const REAP_EVERY_MS = 60_000
+/** how long a shutdown waits for a chore that is under way */
+const CHORE_PATIENCE_MS = 2_000
 /** room for one URL of a part */
 const CONCAT_URL_BYTES = 160
 
@@ -100,7 +103,7 @@ export async function startServer(
     url: urlOf(server, config.host),
     async close() {
       draining = true
-      chores.stop()
+      const idle = chores.stop()
       const closed = new Promise((resolve) => server.close(resolve))
       server.closeIdleConnections()
       const sweep = setInterval(() => server.closeIdleConnections(), 100)
@@ -111,7 +114,7 @@ export async function startServer(
       await closed
       clearInterval(sweep)
       clearTimeout(grace)
-      await chores.idle()
+      await idle
       await ledger.close()
     },
   }
@@ -148,14 +151,17 @@ function trackBodies({ bodyIdleTimeoutMs }: Config): { open: OpenBody; stopAll()
 }
 
 /** What is done beside requests: finishing what a crash left, and reaping, one run at a time. */
-function startChores(uploads: Uploads, log: Logger): { stop(): void; idle(): Promise<void> } {
+function startChores(uploads: Uploads, log: Logger): { stop(): Promise<void> } {
+  const stopping = new AbortController()
   const run = async (): Promise<void> => {
     try {
-      await uploads.resumeFinalizing((error, upload) =>
-        log.error({ err: error, upload_id: upload.id }, 'an upload could not be completed'),
+      await uploads.resumeFinalizing(
+        (error, id) => log.error({ err: error, upload_id: id }, 'an upload could not be completed'),
+        stopping.signal,
       )
-      const reaped = await uploads.reap((error, id) =>
-        log.error({ err: error, upload_id: id }, 'an expired upload could not be removed'),
+      const reaped = await uploads.reap(
+        (error, id) => log.error({ err: error, upload_id: id }, 'an expired upload could not be removed'),
+        stopping.signal,
       )
       if (reaped.expiredUploads + reaped.removedUploads > 0) log.info(reaped, 'reaped')
     } catch (error) {
@@ -167,7 +173,11 @@ function startChores(uploads: Uploads, log: Logger): { stop(): void; idle(): Pro
     running = running.then(run)
   }, REAP_EVERY_MS)
   return {
-    stop: () => clearInterval(timer),
-    idle: () => running,
+    async stop() {
+      clearInterval(timer)
+      stopping.abort()
+      // What is being copied goes on after the next start as well.
+      await Promise.race([running, sleep(CHORE_PATIENCE_MS, undefined, { ref: false })])
+    },
   }
 }

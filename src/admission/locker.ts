@@ -90,6 +90,7 @@ export function createLocker(options: Partial<LockerOptions> = {}): Locker {
 
   return {
     acquire,
+    busy: (id) => [...(uploads.get(id)?.values() ?? [])].some(({ holder }) => !holder.idle()),
     async drain(id) {
       const places = [...(uploads.get(id) ?? [])]
       for (const [, place] of places) {

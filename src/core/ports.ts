@@ -11,6 +11,8 @@ export interface UploadLedger {
   createFinal(upload: NewUpload & { size: number }, key: string): Promise<Upload>
   /** the upload that `key` was given out for, unless it was deleted since */
   findFinal(key: string): Promise<Upload | null>
+  /** in any order; ids that `get` answers null for are left out */
+  getAll(ids: readonly string[]): Promise<Upload[]>
   /** null for an id that was never given out, was deleted, or whose tombstone is gone */
   get(id: string): Promise<Upload | null>
   /** the caller's own, newest first; `cursor` is the last answer's `nextCursor` */
@@ -19,13 +21,13 @@ export interface UploadLedger {
   cell(id: string, index: number): Promise<Cell | null>
   /** indexes of the whole cells, ascending */
   storedCells(id: string): Promise<number[]>
-  /** Makes written bytes count: all of `commit` or nothing. Durable when it resolves. */
+  /** Makes written bytes count: all of `commit` or nothing. Once it resolves, no crash of the process undoes it. */
   commit(commit: Commit): Promise<Committed>
   /**
-   * Declares a deferred length, once. Refused (false) when one is declared, when more bytes are
-   * committed than that, or when the upload takes no more.
+   * Declares a deferred length, once. Refused when one is declared, when more bytes are committed than
+   * that, or when the upload takes no more. May be the last that a full upload waited for.
    */
-  declareSize(id: string, size: number): Promise<boolean>
+  declareSize(id: string, size: number, at: Date, whenFull: Commit['whenFull']): Promise<Committed>
   /** Gives up the committed bytes of one cell of an open upload; false when the upload isn't open. */
   freeCell(id: string, index: number, at: Date): Promise<boolean>
   /**
@@ -166,6 +168,8 @@ export interface Locker {
    * @throws {HttpError} locked 423: at once with `wait: false` when the holder is healthy, else after a while
    */
   acquire(id: string, place: number | 'append', holder: Holder, wait: boolean): Promise<() => void>
+  /** Whether a writer holds a place of the upload and is not idle. */
+  busy(id: string): boolean
   /** Makes every writer of the upload give way, and resolves when they have. */
   drain(id: string): Promise<void>
 }

@@ -16,10 +16,13 @@ export const STATUSES = [
 ] as const
 export type Status = (typeof STATUSES)[number]
 
-/** Where an upload may go from each status. The ledger moves it only by compare-and-set along these. */
+/**
+ * Where an upload may go from each status. The ledger moves it only by compare-and-set along these; a
+ * commit that brings the last byte may take the step through FINALIZING at once.
+ */
 export const TRANSITIONS: Readonly<Record<Status, readonly Status[]>> = {
-  INITIATED: ['IN_PROGRESS', 'FINALIZING', 'COMPLETED', 'EXPIRING', 'ABORTED'],
-  IN_PROGRESS: ['FINALIZING', 'COMPLETED', 'EXPIRING', 'ABORTED'],
+  INITIATED: ['IN_PROGRESS', 'FINALIZING', 'EXPIRING', 'ABORTED'],
+  IN_PROGRESS: ['FINALIZING', 'EXPIRING', 'ABORTED'],
   FINALIZING: ['IN_PROGRESS', 'COMPLETED', 'FAILED'],
   COMPLETED: [],
   FAILED: [],

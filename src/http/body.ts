@@ -106,7 +106,7 @@ export function openBody(req: IncomingMessage, res: ServerResponse, options: Bod
       if (!ended && gatheredBytes < HIGH_WATER_BYTES && req.isPaused()) req.resume()
       return bytes
     },
-    idle: () => ended || (waiting !== null && Date.now() - waiting.since >= IDLE_MS),
+    idle: () => ended || req.destroyed || (waiting !== null && Date.now() - waiting.since >= IDLE_MS),
     stop(why) {
       gathered = []
       gatheredBytes = 0

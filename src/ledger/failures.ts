@@ -1,4 +1,4 @@
-import { unavailable } from '../core/errors.ts'
+import { HttpError, unavailable } from '../core/errors.ts'
 
 /** Prisma's codes for a database that is away or too busy. */
 const AWAY_CODES = new Set(['P1001', 'P1002', 'P1008', 'P1017', 'P2024', 'P2028', 'P2037'])
@@ -22,11 +22,12 @@ interface DriverCause {
   originalCode?: string
 }
 
-/** A database error as the port tells it: `unavailable` where another try may help, else as it is. */
+/** A database error as the port tells it: `unavailable` where another try may help, a full disk, or as it is. */
 export function surfaced(error: unknown): unknown {
   if (!(error instanceof Error)) return error
   const { code, meta, cause: own } = error as DatabaseError
   const cause = meta?.driverAdapterError?.cause ?? own
+  if (cause?.originalCode === 'SQLITE_FULL') return new HttpError('insufficient_storage', { cause: error })
   const away =
     AWAY_CODES.has(String(code)) ||
     AWAY_KINDS.has(cause?.kind ?? '') ||

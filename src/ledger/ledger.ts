@@ -1,4 +1,5 @@
-import type { ListQuery, UploadLedger } from '../core/ports.ts'
+import { isFull } from '../core/geometry.ts'
+import type { Commit, Committed, ListQuery, UploadLedger } from '../core/ports.ts'
 import {
   isOpen,
   sourcesOf,
@@ -20,7 +21,7 @@ type Client = Prisma.TransactionClient
 
 const OPEN = Prisma.sql`('INITIATED', 'IN_PROGRESS')`
 /** Values of one statement: SQLite takes 32,766. */
-const IDS_PER_UPDATE = 1000
+const IDS_PER_STATEMENT = 1000
 /** Later than any date in the tables: it turns "is not null" into a range that every index serves. */
 const END_OF_TIME = new Date('9999-12-31T23:59:59.999Z')
 
@@ -34,11 +35,12 @@ export function createLedger(db: Db): UploadLedger {
     createFinal: (upload, key) => createFinal(db, upload, key),
     findFinal: (key) => findFinal(db, key),
     get: (id) => get(db, id),
+    getAll: (ids) => getAll(db, ids),
     list: (query) => list(db, query),
     cell: (id, index) => cell(db, id, index),
     storedCells: (id) => storedCells(db, id),
     commit: (commit) => group.commit(commit),
-    declareSize: (id, size) => inTransaction((tx) => declareSize(tx, id, size)),
+    declareSize: (id, size, at, whenFull) => inTransaction((tx) => declareSize(tx, id, size, at, whenFull)),
     freeCell: (id, index, at) => inTransaction((tx) => freeCell(tx, id, index, at)),
     transition: (id, to, at, reason) => transition(db, id, to, at, reason),
     markDeleted: (id, at) => markDeleted(db, id, at),
@@ -132,6 +134,17 @@ async function get(db: Client, id: string): Promise<Upload | null> {
   return rows[0] ? toUpload(rows[0]) : null
 }
 
+async function getAll(db: Client, ids: readonly string[]): Promise<Upload[]> {
+  const uploads: Upload[] = []
+  for (let done = 0; done < ids.length; done += IDS_PER_STATEMENT) {
+    const some = ids.slice(done, done + IDS_PER_STATEMENT)
+    const rows = await db.$queryRaw<UploadRow[]>`
+      SELECT ${UPLOAD_COLUMNS} FROM uploads u WHERE u.id IN (${Prisma.join(some)}) AND u.deleted_at IS NULL`
+    uploads.push(...rows.map(toUpload))
+  }
+  return uploads
+}
+
 async function list(db: Db, { ownerId, status, limit, cursor }: ListQuery) {
   const place = cursor === undefined ? null : fromCursor(cursor)
   const before = place
@@ -178,12 +191,18 @@ async function storedCells(db: Db, id: string): Promise<number[]> {
   return rows.map((row) => row.chunk_index)
 }
 
-async function declareSize(tx: Client, id: string, size: number): Promise<boolean> {
+async function declareSize(
+  tx: Client,
+  id: string,
+  size: number,
+  at: Date,
+  whenFull: Commit['whenFull'],
+): Promise<Committed> {
   const upload = await get(tx, id)
-  if (!upload || upload.size !== null || !isOpen(upload.status)) return false
+  if (!upload || upload.size !== null || !isOpen(upload.status)) return { ok: false, upload }
   const last = await tx.chunk.findFirst({ where: { uploadId: id }, orderBy: { chunkIndex: 'desc' } })
   const committedEnd = last ? last.chunkIndex * upload.chunkSize + Number(last.size) : 0
-  if (committedEnd > size) return false
+  if (committedEnd > size) return { ok: false, upload }
 
   // The file ends in this cell: what it has is all there will be.
   const completesLast = last?.status === 'PARTIAL' && committedEnd === size
@@ -192,11 +211,19 @@ async function declareSize(tx: Client, id: string, size: number): Promise<boolea
       where: { uploadId: id, chunkIndex: last.chunkIndex },
       data: { status: 'UPLOADED' },
     })
+  const storedCells = upload.storedCells + (completesLast ? 1 : 0)
+  const reached = isFull({ ...upload, size, storedCells }) ? whenFull : null
+  const declared: Upload = { ...upload, size, storedCells, status: reached ?? upload.status, updatedAt: at }
   await tx.upload.update({
     where: { id },
-    data: { fileSize: BigInt(size), storedChunks: { increment: completesLast ? 1 : 0 } },
+    data: {
+      fileSize: BigInt(size),
+      storedChunks: storedCells,
+      status: declared.status,
+      updatedAt: at,
+    },
   })
-  return true
+  return { ok: true, upload: declared, reached }
 }
 
 async function freeCell(tx: Client, id: string, index: number, at: Date): Promise<boolean> {
@@ -243,10 +270,10 @@ async function markDeleted(db: Db, id: string, at: Date): Promise<boolean> {
 
 async function setExpiry(db: Db, ids: readonly string[], at: Date): Promise<void> {
   const distinct = [...new Set(ids)]
-  for (let done = 0; done < distinct.length; done += IDS_PER_UPDATE)
+  for (let done = 0; done < distinct.length; done += IDS_PER_STATEMENT)
     await db.$executeRaw`
       UPDATE uploads SET expires_at = ${at}
-      WHERE id IN (${Prisma.join(distinct.slice(done, done + IDS_PER_UPDATE))}) AND status IN ${OPEN}`
+      WHERE id IN (${Prisma.join(distinct.slice(done, done + IDS_PER_STATEMENT))}) AND status IN ${OPEN}`
 }
 
 async function expired(db: Db, now: Date, limit: number): Promise<Upload[]> {

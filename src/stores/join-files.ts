@@ -1,10 +1,11 @@
-import { constants, copyFile, open, rename, type FileHandle } from 'node:fs/promises'
+import { constants, copyFile, open, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises'
+import path from 'node:path'
 import { makeFolderFor, openForReading, writeAll } from './disk.ts'
 
 /** Beside the target until it is whole, so that nobody ever sees a part of it. */
 export const unfinishedJoin = (target: string): string => `${target}.join`
 
-const BATCH_BYTES = 4 * 1024 * 1024
+const BATCH_BYTES = 1024 * 1024
 
 interface Source {
   path: string
@@ -13,29 +14,58 @@ interface Source {
 
 /**
  * Writes the first `bytes` of each source behind one another into `target`. What was left by a run
- * that broke off is overwritten. All of it runs on the thread pool, a batch at a time, so that requests
- * go on meanwhile; where the file system shares blocks (reflink), the first source costs nothing.
+ * that was killed is overwritten. One batch at a time is on the thread pool, so that requests go on
+ * meanwhile; where the file system shares blocks (reflink), the first source costs nothing.
+ * @throws ENOSPC before anything is written when there is no room for all of it
  */
 export async function joinFiles(sources: readonly Source[], target: string): Promise<void> {
   const [first, ...rest] = sources.filter(({ bytes }) => bytes > 0)
   if (!first) return
   const unfinished = unfinishedJoin(target)
   await makeFolderFor(target)
-  await copyFile(first.path, unfinished, constants.COPYFILE_FICLONE)
-  const file = await open(unfinished, 'r+')
   try {
-    let position = first.bytes
-    if ((await file.stat()).size < position) throw endsEarly(first)
-    for (const source of rest) {
+    const cloned = await clone(first, unfinished)
+    await writeBehind(cloned ? rest : [first, ...rest], unfinished, cloned ? first.bytes : 0)
+    await rename(unfinished, target)
+  } catch (error) {
+    await rm(unfinished, { force: true })
+    throw error
+  }
+}
+
+/** @returns false where the file system can't share blocks. A copy of the whole would block a thread. */
+async function clone(source: Source, target: string): Promise<boolean> {
+  await rm(target, { force: true })
+  try {
+    await copyFile(source.path, target, constants.COPYFILE_FICLONE_FORCE)
+  } catch {
+    return false // whatever is wrong with the source, reading it will tell
+  }
+  if ((await stat(target)).size < source.bytes) throw endsEarly(source)
+  return true
+}
+
+async function writeBehind(sources: readonly Source[], target: string, start: number): Promise<void> {
+  const total = sources.reduce((sum, { bytes }) => sum + bytes, 0)
+  const file = await open(target, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o640)
+  try {
+    await assertRoom(target, total)
+    let position = start
+    for (const source of sources) {
       await append(source, file, position)
       position += source.bytes
     }
-    // The first source may have been longer than what of it counts.
+    // A clone may have been longer than what of it counts.
     await file.truncate(position)
   } finally {
     await file.close()
   }
-  await rename(unfinished, target)
+}
+
+async function assertRoom(file: string, bytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(path.dirname(file))
+  if (bavail * bsize < bytes)
+    throw Object.assign(new Error('no room for a concatenation'), { code: 'ENOSPC' })
 }
 
 async function append(source: Source, file: FileHandle, at: number): Promise<void> {
@@ -54,4 +84,4 @@ async function append(source: Source, file: FileHandle, at: number): Promise<voi
   }
 }
 
-const endsEarly = ({ path, bytes }: Source) => new Error(`${path} ends before its ${bytes} bytes`)
+const endsEarly = ({ path: file, bytes }: Source) => new Error(`${file} ends before its ${bytes} bytes`)

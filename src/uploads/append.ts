@@ -3,7 +3,7 @@ import { cellAt, cellRange } from '../core/geometry.ts'
 import type { Body, CellCommit, Digest, Turn } from '../core/ports.ts'
 import { completesByItself, isOpen, type Upload } from '../core/upload.ts'
 import { commitCells } from './commit.ts'
-import { assertUnbroken, drop, holderOf, type WriteDeps } from './deps.ts'
+import { assertUnbroken, drop, holderOf, statusWhenFull, type WriteDeps } from './deps.ts'
 import { planAppend } from './plan-append.ts'
 
 export interface Append {
@@ -55,12 +55,14 @@ export const appendTo =
   }
 
 async function declare(deps: WriteDeps, upload: Upload, size: number): Promise<Upload> {
-  const declared = await deps.ledger.declareSize(upload.id, size)
-  const now = await deps.ledger.get(upload.id)
-  if (!now) throw new HttpError('not_found')
-  if (!declared && now.size !== size)
+  const whenFull = completesByItself(upload) ? statusWhenFull(deps, upload) : null
+  const declared = await deps.ledger.declareSize(upload.id, size, deps.now(), whenFull)
+  if (!declared.upload) throw new HttpError('not_found')
+  if (!declared.ok && declared.upload.size !== size)
     throw new HttpError('bad_request', { detail: 'Upload-Length does not fit what is stored already.' })
-  return now
+  if (!declared.ok) return declared.upload
+  if (declared.reached === 'COMPLETED') deps.meter.uploadCompleted(upload.dialect)
+  return declared.reached === 'FINALIZING' ? deps.finish(upload.id) : declared.upload
 }
 
 /** What came of one cell: how far the body got, what of it waits for a commit, and whether there is more. */

@@ -1,7 +1,7 @@
 import { HttpError } from '../core/errors.ts'
 import type { Commit } from '../core/ports.ts'
 import { assertOpen, type Upload } from '../core/upload.ts'
-import { expiryFrom, type Deps, type WriteDeps } from './deps.ts'
+import { expiryFrom, statusWhenFull, type WriteDeps } from './deps.ts'
 
 /**
  * Makes written bytes count, and finishes the upload when they were the last.
@@ -41,9 +41,5 @@ export const commitCells =
       if (cell.whole) meter.chunkStored(upload.dialect)
     }
     if (committed.reached === 'COMPLETED') meter.uploadCompleted(upload.dialect)
-    return committed.reached === 'FINALIZING' ? deps.finish(committed.upload) : committed.upload
+    return committed.reached === 'FINALIZING' ? deps.finish(upload.id) : committed.upload
   }
-
-/** Where nothing is left to do after the last byte, the commit that brings it completes the upload. */
-const statusWhenFull = ({ store }: Deps, upload: Upload): 'FINALIZING' | 'COMPLETED' =>
-  store.finalize || upload.checksumSha256 !== null ? 'FINALIZING' : 'COMPLETED'

@@ -5,6 +5,9 @@ import { assertNotExpired, isFinal, isOpen, isPartial, type Upload } from '../co
 import { joinParts } from './concatenate.ts'
 import type { Deps, Finish } from './deps.ts'
 
+/** A chunk may be freed and sent again while we look; nobody does that for long. */
+const LOOKS = 5
+
 /**
  * Completes an upload whose cells are all whole; a completed one stays so.
  * @throws {HttpError} conflict 409: chunks or the length are missing, the checksum is another, or it
@@ -13,27 +16,27 @@ import type { Deps, Finish } from './deps.ts'
 export const completeUpload =
   (deps: Deps, finish: Finish) =>
   async (id: string): Promise<Upload> => {
-    const upload = await deps.ledger.get(id)
-    if (!upload) throw new HttpError('not_found')
-    assertNotExpired(upload, deps.now())
-    if (upload.status === 'COMPLETED') return upload
-    if (isPartial(upload))
-      throw new HttpError('conflict', { detail: 'A partial upload completes as a part of its final upload.' })
-    if (upload.status === 'FAILED')
-      throw new HttpError('conflict', { detail: 'The upload has failed for good.' })
-    if (isOpen(upload.status)) {
-      const missing = missingCount(upload)
-      if (missing === null)
-        throw new HttpError('conflict', { detail: 'The length of the upload has not been declared.' })
-      if (missing > 0) throw new HttpError('conflict', { detail: `Chunks are missing: ${missing}.` })
-      await deps.ledger.transition(id, 'FINALIZING', deps.now())
+    for (let look = 0; look < LOOKS; look++) {
+      const upload = await deps.ledger.get(id)
+      if (!upload) throw new HttpError('not_found')
+      if (upload.status === 'COMPLETED') return upload
+      if (upload.status === 'FINALIZING') return finish(id)
+      assertCompletable(upload, deps.now())
+      if (await deps.ledger.transition(id, 'FINALIZING', deps.now())) return finish(id)
     }
-    return finish(upload)
+    throw unavailable('The upload changes all the time; try again.')
   }
 
-const missingCount = (upload: Upload): number | null => {
+function assertCompletable(upload: Upload, now: Date): void {
+  assertNotExpired(upload, now)
+  if (isPartial(upload))
+    throw new HttpError('conflict', { detail: 'A partial upload completes as a part of its final upload.' })
+  if (!isOpen(upload.status)) throw new HttpError('conflict', { detail: 'The upload has failed for good.' })
   const count = cellCount(upload)
-  return count === null ? null : count - upload.storedCells
+  if (count === null)
+    throw new HttpError('conflict', { detail: 'The length of the upload has not been declared.' })
+  if (upload.storedCells < count)
+    throw new HttpError('conflict', { detail: `Chunks are missing: ${count - upload.storedCells}.` })
 }
 
 /**
@@ -42,28 +45,37 @@ const missingCount = (upload: Upload): number | null => {
  */
 export function finisher(deps: Deps): Finish {
   const running = new Map<string, Promise<Upload>>()
-  return (upload) => {
-    const other = running.get(upload.id)
+  return (id) => {
+    const other = running.get(id)
     if (other) return other
-    const run = finish(deps, upload).finally(() => running.delete(upload.id))
-    running.set(upload.id, run)
+    const run = finish(deps, id).finally(() => running.delete(id))
+    running.set(id, run)
     return run
   }
 }
 
-async function finish(deps: Deps, upload: Upload): Promise<Upload> {
+async function finish(deps: Deps, id: string): Promise<Upload> {
   const { ledger, store, meter } = deps
-  const { id } = upload
-  if (isFinal(upload)) await joinParts(deps, upload)
-  else if (!(await checksumHolds(deps, upload))) {
-    await ledger.transition(id, 'IN_PROGRESS', deps.now())
-    throw new HttpError('conflict', { detail: 'The SHA-256 of the file is not the announced one.' })
-  } else await store.finalize?.(upload)
-  if (await ledger.transition(id, 'COMPLETED', deps.now())) meter.uploadCompleted(upload.dialect)
+  const upload = await ledger.get(id)
+  if (upload?.status === 'FINALIZING') {
+    await finalize(deps, upload)
+    if (await ledger.transition(id, 'COMPLETED', deps.now())) meter.uploadCompleted(upload.dialect)
+  }
   const finished = await ledger.get(id)
-  if (!finished) throw new HttpError('not_found')
+  if (!finished) {
+    // Deleted meanwhile, perhaps before its object was there to be removed.
+    if (upload) await store.remove(id)
+    throw new HttpError('not_found')
+  }
   if (finished.status !== 'COMPLETED') throw unavailable('The upload is being completed; try again.')
   return finished
+}
+
+async function finalize(deps: Deps, upload: Upload): Promise<void> {
+  if (isFinal(upload)) return joinParts(deps, upload)
+  if (await checksumHolds(deps, upload)) return deps.store.finalize?.(upload)
+  await deps.ledger.transition(upload.id, 'IN_PROGRESS', deps.now())
+  throw new HttpError('conflict', { detail: 'The SHA-256 of the file is not the announced one.' })
 }
 
 async function checksumHolds({ store }: Deps, upload: Upload): Promise<boolean> {
@@ -73,18 +85,19 @@ async function checksumHolds({ store }: Deps, upload: Upload): Promise<boolean> 
   return hash.digest('hex') === upload.checksumSha256
 }
 
-/** Takes up what a crash left in the middle of completing. @returns how many it finished */
+/** Takes up what a crash left in the middle of completing. */
 export const resumeFinalizing =
   (deps: Deps, finish: Finish) =>
-  async (onError: (error: unknown, upload: Upload) => void): Promise<number> => {
-    let finished = 0
-    for (const upload of await deps.ledger.inStatus('FINALIZING', 100)) {
+  async (
+    onError: (error: unknown, id: string) => void,
+    signal = new AbortController().signal,
+  ): Promise<void> => {
+    for (const { id } of await deps.ledger.inStatus('FINALIZING', 100)) {
+      if (signal.aborted) return
       try {
-        await finish(upload)
-        finished += 1
+        await finish(id)
       } catch (error) {
-        onError(error, upload)
+        onError(error, id)
       }
     }
-    return finished
   }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { HttpError } from '../core/errors.ts'
 import { isFull, planChunkSize } from '../core/geometry.ts'
 import { parseConcat } from '../core/tus.ts'
-import { assertNotExpired, isPartial, type NewUpload, type Upload } from '../core/upload.ts'
+import { assertNotExpired, isOpen, isPartial, type NewUpload, type Upload } from '../core/upload.ts'
 import { assertFits } from './create.ts'
 import { expiryFrom, type Deps, type WriteDeps } from './deps.ts'
 
@@ -37,7 +37,7 @@ export const concatenate =
     const known = await ledger.findFinal(key)
     const upload = known ?? (await createFinal())
     if (upload.id === wanted.id) meter.uploadCreated('tus')
-    return upload.status === 'FINALIZING' ? deps.finish(upload) : upload
+    return upload.status === 'FINALIZING' ? deps.finish(upload.id) : upload
 
     async function createFinal(): Promise<Upload> {
       const now = deps.now()
@@ -53,16 +53,14 @@ export const concatenate =
     }
   }
 
-/** In the order of `ids`, each looked up once. @throws {HttpError} not_found 404 */
+/** In the order of `ids`. @throws {HttpError} not_found 404 */
 async function findParts({ ledger }: Deps, ids: readonly string[]): Promise<Upload[]> {
-  const found = new Map<string, Upload>()
-  for (const id of new Set(ids)) {
-    const part = await ledger.get(id)
-    if (!part)
-      throw new HttpError('not_found', { detail: 'Upload-Concat names an upload that is not there.' })
-    found.set(id, part)
-  }
-  return ids.map((id) => found.get(id) as Upload)
+  const found = new Map((await ledger.getAll([...new Set(ids)])).map((part) => [part.id, part]))
+  return ids.map((id) => {
+    const part = found.get(id)
+    if (part) return part
+    throw new HttpError('not_found', { detail: 'Upload-Concat names an upload that is not there.' })
+  })
 }
 
 function assertUsable(part: Upload, ownerId: string, now: Date): void {
@@ -75,21 +73,41 @@ function assertUsable(part: Upload, ownerId: string, now: Date): void {
 }
 
 /**
- * Copies the parts' bytes into their final upload; may be repeated after a crash. Without its parts
- * it can never be finished, and is FAILED.
+ * Copies the parts' bytes into their final upload; may be repeated after a crash. A final whose parts
+ * are gone, were changed under our hands or don't fit on the disk can't be finished: it is FAILED, and
+ * the same list may be sent again.
  */
 export async function joinParts(deps: Deps, upload: Upload): Promise<void> {
   const { ledger, store, limits } = deps
   const concat = parseConcat(upload.concat ?? '', limits.maxConcatParts)
   const ids = concat === 'partial' ? [] : concat.parts
-  let parts: Upload[]
+  const fail = (reason: string) => ledger.transition(upload.id, 'FAILED', deps.now(), reason)
+
+  const before = await wholeParts(deps, ids)
+  if (!before) {
+    await fail('a partial upload is gone')
+    throw new HttpError('conflict', { detail: 'A partial upload is gone.' })
+  }
   try {
-    parts = await findParts(deps, ids)
+    await store.concat(upload, before)
   } catch (error) {
-    if (error instanceof HttpError && error.code === 'not_found')
-      await ledger.transition(upload.id, 'FAILED', deps.now(), 'a partial upload is gone')
+    if (error instanceof HttpError && error.code === 'insufficient_storage') await fail('no room')
     throw error
   }
-  await store.concat(upload, parts)
+  // A part may be freed and written again while it is copied; then the copy is worth nothing.
+  const after = await wholeParts(deps, ids)
+  if (!after?.every((part, i) => part.updatedAt.getTime() === before[i]?.updatedAt.getTime())) {
+    await fail('a partial upload was changed meanwhile')
+    throw new HttpError('conflict', { detail: 'A partial upload was changed while it was copied.' })
+  }
   await ledger.setExpiry(ids, new Date(deps.now().getTime() + Math.min(USED_PART_MS, limits.uploadTtlMs)))
+}
+
+/** The parts, if each still has all its bytes: what expires is there until it is reaped. */
+async function wholeParts({ ledger }: Deps, ids: readonly string[]): Promise<Upload[] | null> {
+  const found = new Map((await ledger.getAll([...new Set(ids)])).map((part) => [part.id, part]))
+  const parts = ids.map((id) => found.get(id))
+  return parts.every((part) => part && isPartial(part) && isOpen(part.status) && isFull(part))
+    ? (parts as Upload[])
+    : null
 }

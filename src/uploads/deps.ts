@@ -20,8 +20,8 @@ export interface Deps {
   }
 }
 
-/** Takes an upload from FINALIZING to COMPLETED. */
-export type Finish = (upload: Upload) => Promise<Upload>
+/** Takes the upload of an id from FINALIZING to COMPLETED. */
+export type Finish = (id: string) => Promise<Upload>
 
 /** What a use case needs whose bytes may be an upload's last. */
 export interface WriteDeps extends Deps {
@@ -33,6 +33,10 @@ export const holderOf = (body: Body): Holder => ({
   idle: () => body.idle(),
   yield: () => body.stop(new HttpError('locked', { detail: 'Another request took this upload over.' })),
 })
+
+/** The status that an upload takes with its last byte: where nothing is left to do then, it is complete. */
+export const statusWhenFull = ({ store }: Pick<Deps, 'store'>, upload: Upload): 'FINALIZING' | 'COMPLETED' =>
+  store.finalize || upload.checksumSha256 !== null ? 'FINALIZING' : 'COMPLETED'
 
 /** Until when an upload lives that gets a byte at `now`. */
 export const expiryFrom = (now: Date, { limits }: Pick<Deps, 'limits'>): Date =>

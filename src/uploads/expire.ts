@@ -16,10 +16,14 @@ export interface Reaped {
  * deletions left behind. May be killed anywhere: the next run, of any process, goes on. A finished
  * upload never expires.
  * @param onError told of what could not be removed; the next run tries again
+ * @param signal stops it between two uploads
  */
 export const reap =
   (deps: Deps) =>
-  async (onError: (error: unknown, id: string) => void): Promise<Reaped> => {
+  async (
+    onError: (error: unknown, id: string) => void,
+    signal = new AbortController().signal,
+  ): Promise<Reaped> => {
     const { ledger, locker, store, meter } = deps
     const reaped: Reaped = { expiredUploads: 0, removedUploads: 0 }
     const now = deps.now()
@@ -27,48 +31,47 @@ export const reap =
     await inBatches(
       async () => (await ledger.expired(now, BATCH)).map(({ id }) => id),
       async (id) => {
-        if (!(await ledger.expire(id, now))) return
+        // A slow body may be long in coming to the end of a cell; its bytes will count then.
+        if (locker.busy(id) || !(await ledger.expire(id, now))) return false
         reaped.expiredUploads += 1
         meter.uploadExpired()
+        return true
       },
-      onError,
     )
     await inBatches(
       async () => (await ledger.inStatus('EXPIRING', BATCH)).map(({ id }) => id),
       async (id) => {
         await locker.drain(id)
         await store.remove(id)
-        await ledger.transition(id, 'ABORTED', now)
+        return ledger.transition(id, 'ABORTED', now)
       },
-      onError,
     )
     await inBatches(
       () => ledger.leftovers(new Date(now.getTime() - TOMBSTONE_MS), BATCH),
       async (id) => {
         await erase(deps, id)
         reaped.removedUploads += 1
+        return true
       },
-      onError,
     )
     return reaped
-  }
 
-/** Works through what `next` gives until there is no more, or until nothing of a batch could be done. */
-async function inBatches(
-  next: () => Promise<string[]>,
-  work: (id: string) => Promise<void>,
-  onError: (error: unknown, id: string) => void,
-): Promise<void> {
-  let done: number
-  do {
-    done = 0
-    for (const id of await next()) {
-      try {
-        await work(id)
-        done += 1
-      } catch (error) {
-        onError(error, id)
-      }
+    /** Works through what `next` gives until there is no more, or until nothing of a batch could be done. */
+    async function inBatches(
+      next: () => Promise<string[]>,
+      work: (id: string) => Promise<boolean>,
+    ): Promise<void> {
+      let done: number
+      do {
+        done = 0
+        for (const id of await next()) {
+          if (signal.aborted) return
+          try {
+            if (await work(id)) done += 1
+          } catch (error) {
+            onError(error, id)
+          }
+        }
+      } while (done > 0)
     }
-  } while (done > 0)
-}
+  }

@@ -12,6 +12,7 @@ import {
   uploadIn,
   wholeCell,
   type Fixture,
+  declares,
 } from './ledger-fixture.ts'
 
 export function changesCells(fixture: () => Fixture): void {
@@ -25,16 +26,31 @@ function declaresLengths(fixture: () => Fixture): void {
   it('declares a deferred length once', async () => {
     const { ledger } = fixture()
     const id = await createDeferred()
-    expect(await ledger.declareSize(id, 45)).toBe(true)
-    expect(await ledger.declareSize(id, 46)).toBe(false)
-    expect(await ledger.declareSize(id, 45)).toBe(false)
+    expect(await declares(ledger, id, 45)).toBe(true)
+    expect(await declares(ledger, id, 46)).toBe(false)
+    expect(await declares(ledger, id, 45)).toBe(false)
     expect((await ledger.get(id))?.size).toBe(45)
+  })
+
+  it('that makes the upload full moves it to the status for that, and tells so', async () => {
+    const { ledger } = fixture()
+    const id = await createDeferred()
+    await ledger.commit(commitOf(id, [wholeCell(0), bytes(1, 0, 5)]))
+    const declared = await ledger.declareSize(id, 15, LATER, 'COMPLETED')
+    expect(declared).toMatchObject({
+      ok: true,
+      reached: 'COMPLETED',
+      upload: { status: 'COMPLETED', offset: 15 },
+    })
+    expect(await ledger.get(id)).toEqual(declared.upload)
+    const other = await createDeferred()
+    expect(await ledger.declareSize(other, 15, LATER, 'COMPLETED')).toMatchObject({ ok: true, reached: null })
   })
 
   it('of parallel declarations exactly one counts', async () => {
     const { ledger, other } = fixture()
     const id = await createDeferred()
-    const calls = range(10).map((i) => (i % 2 ? ledger : other).declareSize(id, 100 + i))
+    const calls = range(10).map((i) => declares(i % 2 ? ledger : other, id, 100 + i))
     const winners = (await Promise.all(calls)).flatMap((won, i) => (won ? [100 + i] : []))
     expect(winners).toEqual([(await ledger.get(id))?.size])
   })
@@ -43,18 +59,18 @@ function declaresLengths(fixture: () => Fixture): void {
     const { ledger } = fixture()
     const id = await createDeferred()
     await ledger.commit(commitOf(id, [bytes(0, 0, 7)]))
-    expect(await ledger.declareSize(id, 6)).toBe(false)
+    expect(await declares(ledger, id, 6)).toBe(false)
     await ledger.commit(commitOf(id, [bytes(3, 0, 2)]))
-    expect(await ledger.declareSize(id, 31)).toBe(false)
+    expect(await declares(ledger, id, 31)).toBe(false)
     expect((await ledger.get(id))?.size).toBeNull()
-    expect(await ledger.declareSize(id, 32)).toBe(true)
+    expect(await declares(ledger, id, 32)).toBe(true)
   })
 
   it('makes the last cell whole when it has exactly its bytes', async () => {
     const { ledger } = fixture()
     const id = await createDeferred()
     await ledger.commit(commitOf(id, [wholeCell(0), bytes(1, 0, 4)]))
-    expect(await ledger.declareSize(id, 14)).toBe(true)
+    expect(await declares(ledger, id, 14)).toBe(true)
     expect(await ledger.cell(id, 1)).toEqual({ index: 1, bytes: 4, whole: true })
     expect(progressOf(await ledger.get(id))).toEqual({ status: 'IN_PROGRESS', offset: 14, storedCells: 2 })
     const moved = await ledger.commit(commitOf(id, [], { whenFull: 'COMPLETED' }))
@@ -65,7 +81,7 @@ function declaresLengths(fixture: () => Fixture): void {
     const { ledger } = fixture()
     const id = await createDeferred()
     await ledger.commit(commitOf(id, [bytes(1, 0, 4)]))
-    expect(await ledger.declareSize(id, 14)).toBe(true)
+    expect(await declares(ledger, id, 14)).toBe(true)
     expect(progressOf(await ledger.get(id))).toEqual({ status: 'IN_PROGRESS', offset: 0, storedCells: 1 })
     const done = await ledger.commit(commitOf(id, [wholeCell(0)], { whenFull: 'COMPLETED' }))
     expect(done).toMatchObject({ reached: 'COMPLETED', upload: { offset: 14 } })
@@ -75,25 +91,25 @@ function declaresLengths(fixture: () => Fixture): void {
     const { ledger } = fixture()
     const short = await createDeferred()
     await ledger.commit(commitOf(short, [bytes(0, 0, 4)]))
-    expect(await ledger.declareSize(short, 5)).toBe(true)
+    expect(await declares(ledger, short, 5)).toBe(true)
     expect(progressOf(await ledger.get(short))).toMatchObject({ offset: 4, storedCells: 0 })
     const even = await createDeferred()
     await ledger.commit(commitOf(even, [wholeCell(0)]))
-    expect(await ledger.declareSize(even, 10)).toBe(true)
+    expect(await declares(ledger, even, 10)).toBe(true)
     expect(progressOf(await ledger.get(even))).toMatchObject({ offset: 10, storedCells: 1 })
   })
 
   it('a length of 0 makes an upload without bytes full', async () => {
     const { ledger } = fixture()
     const id = await createDeferred()
-    expect(await ledger.declareSize(id, 0)).toBe(true)
-    expect(await ledger.transition(id, 'COMPLETED', LATER)).toBe(true)
+    expect(await declares(ledger, id, 0)).toBe(true)
+    expect(await ledger.transition(id, 'FINALIZING', LATER)).toBe(true)
   })
 
   it('a cell whose writer did not know the length yet is whole when it has all its bytes', async () => {
     const { ledger } = fixture()
     const id = await createDeferred()
-    await ledger.declareSize(id, 4)
+    await declares(ledger, id, 4)
     const late = { ...bytes(0, 0, 4), whole: false }
     const done = await ledger.commit(commitOf(id, [late], { whenFull: 'COMPLETED' }))
     expect(done).toMatchObject({ ok: true, reached: 'COMPLETED' })
@@ -103,8 +119,8 @@ function declaresLengths(fixture: () => Fixture): void {
     const { ledger } = fixture()
     const id = await createDeferred()
     await ledger.transition(id, 'ABORTED', LATER)
-    expect(await ledger.declareSize(id, 10)).toBe(false)
-    expect(await ledger.declareSize(randomUUID(), 10)).toBe(false)
+    expect(await declares(ledger, id, 10)).toBe(false)
+    expect(await declares(ledger, randomUUID(), 10)).toBe(false)
   })
 }
 

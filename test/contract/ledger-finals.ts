@@ -30,6 +30,21 @@ export function makesFinals(current: () => Fixture): void {
     expect(await ledger.transition(upload.id, 'COMPLETED', LATER)).toBe(true)
   })
 
+  test('getAll answers each upload that is there, of thousands of ids', async () => {
+    const ledger = ledgerOf()
+    const [a, b, gone] = [
+      await ledger.create(newUpload()),
+      await ledger.create(newUpload()),
+      await ledger.create(newUpload()),
+    ]
+    await ledger.markDeleted(gone.id, LATER)
+    const ids = [a.id, ...Array.from({ length: 2500 }, () => randomUUID()), gone.id, b.id]
+    const found = await ledger.getAll(ids)
+    expect(new Set(found.map(({ id }) => id))).toEqual(new Set([a.id, b.id]))
+    expect(found).toHaveLength(2)
+    expect(await ledger.getAll([])).toEqual([])
+  })
+
   test('one of no bytes has no cells and can be COMPLETED', async () => {
     const ledger = ledgerOf()
     const upload = await ledger.createFinal(fresh(0), randomUUID())

@@ -76,8 +76,13 @@ export async function uploadIn(ledger: UploadLedger, status: Status, full: boole
     )
   else if (status !== 'INITIATED' && publicStatus(status) !== 'ABORTED')
     await ledger.commit(commitOf(id, [bytes(0, 0, 3)]))
-  if (status === 'FINALIZING' || status === 'FAILED') await ledger.transition(id, 'FINALIZING', LATER)
+  if (status === 'FINALIZING' || status === 'FAILED' || status === 'COMPLETED')
+    await ledger.transition(id, 'FINALIZING', LATER)
   if (status === 'COMPLETED' || status === 'FAILED' || publicStatus(status) === 'ABORTED')
     await ledger.transition(id, status, LATER)
   return id
 }
+
+/** Whether the ledger takes `size` for the length of an upload. */
+export const declares = async (ledger: UploadLedger, id: string, size: number): Promise<boolean> =>
+  (await ledger.declareSize(id, size, LATER, null)).ok

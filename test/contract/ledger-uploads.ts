@@ -14,6 +14,7 @@ import {
   uploadIn,
   wholeCell,
   type Fixture,
+  declares,
 } from './ledger-fixture.ts'
 
 const MAX = Number.MAX_SAFE_INTEGER
@@ -129,7 +130,8 @@ export function keepsUploads(fixture: () => Fixture): void {
         ),
       )
     for (const id of [ids[2], ids[4]]) await ledger.transition(id as string, 'FINALIZING', LATER)
-    await ledger.transition(ids[5] as string, 'COMPLETED', LATER)
+    for (const to of ['FINALIZING', 'COMPLETED'] as const)
+      await ledger.transition(ids[5] as string, to, LATER)
 
     const shown = async (status: Status) => (await pages(ledger, { ownerId, status, limit: 3 })).flat()
     expect(await shown('INITIATED')).toEqual([ids[0]])
@@ -166,7 +168,7 @@ export function keepsUploads(fixture: () => Fixture): void {
     expect(await ledger.get(id)).toBeNull()
     expect(await ledger.commit(commitOf(id, [wholeCell(0)]))).toEqual({ ok: false, upload: null })
     expect(await ledger.freeCell(id, 0, LATER)).toBe(false)
-    expect(await ledger.declareSize(id, 45)).toBe(false)
+    expect(await declares(ledger, id, 45)).toBe(false)
     expect(await ledger.transition(id, 'FINALIZING', LATER)).toBe(false)
     expect(await ledger.expire(id, minutesAfter(EXPIRY, 9999))).toBe(false)
     expect(await ledger.markDeleted(randomUUID(), LATER)).toBe(false)
