@@ -1,85 +1,22 @@
-import { randomUUID } from 'node:crypto'
-import { readdir } from 'node:fs/promises'
-import path from 'node:path'
-import { onTestFinished, expect, test } from 'vitest'
-import { createLocker } from '../../src/admission/locker.ts'
-import type { ChunkStore } from '../../src/core/ports.ts'
-import { createLedger } from '../../src/ledger/ledger.ts'
-import { migrateUp } from '../../src/ledger/migrate.ts'
-import { openDb } from '../../src/ledger/open.ts'
-import { createMetrics } from '../../src/observe/metrics.ts'
-import { createLocalStore } from '../../src/stores/local.ts'
-import { createUploads, type Uploads } from '../../src/uploads/use-cases.ts'
+import { expect, test } from 'vitest'
+import type { Uploads } from '../../src/uploads/use-cases.ts'
 import { bodyOf, turnOf } from '../support/body.ts'
-import { useFolder } from '../support/folder.ts'
+import { append, createUpload, DAY, fail, filesIn, useUploads } from '../support/uploads.ts'
 
-const DAY = 24 * 3600 * 1000
-
-/** The use cases on a real ledger and a real disk, with a clock that the test sets. */
-async function useUploads(change: (store: ChunkStore) => ChunkStore = (store) => store) {
-  const root = await useFolder()
-  const url = `file:${path.join(root, 'uploads.db')}`
-  migrateUp(url)
-  const ledger = createLedger(await openDb(url))
-  onTestFinished(() => ledger.close())
-  const clock = { now: new Date('2030-01-01T00:00:00Z') }
-  const { meter } = createMetrics()
-  const store = change(createLocalStore(path.join(root, 'files')))
-  const limits = { chunkSizeBytes: 10, maxUploadBytes: 1000, uploadTtlMs: DAY, maxConcatParts: 10 }
-  const uploads = createUploads({
-    ledger,
-    store,
-    locker: createLocker(),
-    meter,
-    now: () => clock.now,
-    limits,
-  })
-  return { uploads, ledger, clock, root }
-}
-
-const create = async (uploads: Uploads, bytes: string | null, size = 25): Promise<string> => {
-  const id = randomUUID()
-  await uploads.create({
-    id,
-    ownerId: 'ada',
-    dialect: 'tus',
-    fileName: 'a',
-    size,
-    chunkSize: null,
-    contentType: null,
-    metadata: {},
-    concat: null,
-    checksumSha256: null,
-  })
-  if (bytes !== null)
-    await uploads.append({
-      id,
-      offset: 0,
-      declaredSize: null,
-      body: bodyOf(Buffer.from(bytes)),
-      turn: turnOf(),
-      checksum: null,
-    })
+const create = async (uploads: Uploads, bytes: string, size = 25): Promise<string> => {
+  const id = await createUpload(uploads, { size })
+  if (bytes) await append(uploads, id, bytes)
   return id
 }
-
-const filesIn = async (root: string) =>
-  (await readdir(path.join(root, 'files'), { recursive: true, withFileTypes: true })).filter((entry) =>
-    entry.isFile(),
-  )
 
 const after = (clock: { now: Date }, ms: number) => {
   clock.now = new Date(clock.now.getTime() + ms)
 }
 
-const fail = (error: unknown) => {
-  throw error
-}
-
 test('the reaper removes hundreds of expired uploads with their bytes, and no finished or living one', async () => {
   const { uploads, clock, root } = await useUploads()
   const expired: string[] = []
-  for (let i = 0; i < 230; i++) expired.push(await create(uploads, i % 2 ? 'some bytes of a file' : null))
+  for (let i = 0; i < 230; i++) expired.push(await create(uploads, i % 2 ? 'some bytes of a file' : ''))
   const finished = await create(uploads, 'hello', 5)
   after(clock, DAY - 1)
   const living = await create(uploads, 'some')
@@ -102,14 +39,7 @@ test('every byte prolongs an upload', async () => {
   for (let i = 0; i < 3; i++) {
     after(clock, DAY - 1)
     await uploads.reap(fail)
-    await uploads.append({
-      id,
-      offset: 3 + i,
-      declaredSize: null,
-      body: bodyOf(Buffer.from('x')),
-      turn: turnOf(),
-      checksum: null,
-    })
+    await append(uploads, id, 'x', 3 + i)
   }
   expect((await uploads.get(id)).offset).toBe(6)
 })
@@ -163,4 +93,29 @@ test('an expiry that was cut short is finished', async () => {
   await expect(uploads.get(id)).rejects.toMatchObject({ status: 410 })
   await uploads.reap(fail)
   expect(await filesIn(root)).toHaveLength(0)
+})
+
+test('an upload is not expired under a writer whose bytes keep coming', async () => {
+  const { uploads, clock } = await useUploads()
+  const id = await createUpload(uploads)
+  let reaped: unknown
+  const body = bodyOf(Buffer.from('abc'), { pieceBytes: 1 })
+  const take = body.take.bind(body)
+  await uploads.append({
+    id,
+    offset: 0,
+    declaredSize: null,
+    checksum: null,
+    turn: turnOf(),
+    body: {
+      ...body,
+      take: async (maxBytes) => {
+        after(clock, DAY)
+        reaped ??= await uploads.reap(fail)
+        return take(maxBytes)
+      },
+    },
+  })
+  expect(reaped).toEqual({ expiredUploads: 0, removedUploads: 0 })
+  expect((await uploads.get(id)).offset).toBe(3)
 })

@@ -1,0 +1,84 @@
+import { randomUUID } from 'node:crypto'
+import { readdir } from 'node:fs/promises'
+import path from 'node:path'
+import { onTestFinished } from 'vitest'
+import { createLocker } from '../../src/admission/locker.ts'
+import type { ChunkStore } from '../../src/core/ports.ts'
+import { createLedger } from '../../src/ledger/ledger.ts'
+import { migrateUp } from '../../src/ledger/migrate.ts'
+import { openDb } from '../../src/ledger/open.ts'
+import { createMetrics } from '../../src/observe/metrics.ts'
+import { createLocalStore } from '../../src/stores/local.ts'
+import type { Create } from '../../src/uploads/create.ts'
+import { createUploads, type Uploads } from '../../src/uploads/use-cases.ts'
+import { bodyOf, turnOf } from './body.ts'
+import { useFolder } from './folder.ts'
+
+export const DAY = 24 * 3600 * 1000
+/** The cell size of what these use cases create. */
+export const CELL = 10
+
+/**
+ * The use cases on a real ledger and a real disk, with a clock that the test sets.
+ * @param change what the test puts in front of the store
+ */
+export async function useUploads(change: (store: ChunkStore) => ChunkStore = (store) => store, at?: string) {
+  const root = at ?? (await useFolder())
+  const url = `file:${path.join(root, 'uploads.db')}`
+  migrateUp(url)
+  const ledger = createLedger(await openDb(url))
+  onTestFinished(() => ledger.close())
+  const clock = { now: new Date('2030-01-01T00:00:00Z') }
+  const { meter } = createMetrics()
+  const store = change(createLocalStore(path.join(root, 'files')))
+  const limits = { chunkSizeBytes: CELL, maxUploadBytes: 1e9, uploadTtlMs: DAY, maxConcatParts: 10 }
+  const locker = createLocker({ lookMs: 10 })
+  const uploads = createUploads({ ledger, store, locker, meter, now: () => clock.now, limits })
+  return { uploads, ledger, store, clock, root }
+}
+
+/** @returns the id of a new upload, by default of tus and with `CELL` bytes a cell */
+export async function createUpload(uploads: Uploads, fields: Partial<Create> = {}): Promise<string> {
+  const upload = await uploads.create({
+    id: randomUUID(),
+    ownerId: 'ada',
+    dialect: 'tus',
+    fileName: 'a',
+    size: 25,
+    chunkSize: null,
+    contentType: null,
+    metadata: {},
+    concat: null,
+    checksumSha256: null,
+    ...fields,
+  })
+  return upload.id
+}
+
+export const append = (
+  uploads: Uploads,
+  id: string,
+  bytes: string,
+  offset = 0,
+  declaredSize: number | null = null,
+) =>
+  uploads.append({
+    id,
+    offset,
+    declaredSize,
+    body: bodyOf(Buffer.from(bytes)),
+    turn: turnOf(),
+    checksum: null,
+  })
+
+export const putChunk = (uploads: Uploads, id: string, index: number, bytes: string) =>
+  uploads.putChunk({ id, index, body: bodyOf(Buffer.from(bytes)), turn: turnOf(), sha256: [] })
+
+export const filesIn = async (root: string) =>
+  (await readdir(path.join(root, 'files'), { recursive: true, withFileTypes: true })).filter((entry) =>
+    entry.isFile(),
+  )
+
+export const fail = (error: unknown): never => {
+  throw error
+}
