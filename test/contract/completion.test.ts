@@ -172,7 +172,7 @@ test('a final upload that does not fit is 507, leaves the room that was there, a
   const { uploads, ledger } = await useUploads((store) => store, root)
   const big = await createUpload(uploads, { size: 2_000_000, chunkSize: 1_000_000, concat: 'partial' })
   await append(uploads, big, 'x'.repeat(2_000_000))
-  await expect(join(uploads, FINAL, [big, big, big])).rejects.toMatchObject({ status: 507 })
+  await expect(join(uploads, FINAL, [big, big, big, big])).rejects.toMatchObject({ status: 507 })
   expect((await ledger.get(FINAL))?.status).toBe('FAILED')
   expect((await filesIn(root)).map(({ name }) => name)).toEqual([big])
   expect(readdirSync(root)).toContain('uploads.db')
