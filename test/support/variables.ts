@@ -8,7 +8,7 @@ interface Node {
 
 /**
  * The variables that the source of the configuration reads, with their defaults: the rows of
- * `VARIABLES`, and whatever is looked up by name in `env`, which has none.
+ * `VARIABLES`, and, without one, their `OTHER_NAMES` and whatever is looked up by name in `env`.
  */
 export function variablesOf(file: string): Record<string, string> {
   const variables: Record<string, string> = {}
@@ -22,8 +22,17 @@ export function variablesOf(file: string): Record<string, string> {
         if (row.type === 'Property' && typeof standard === 'string')
           declare(String(at(row, 'key', 'name')), standard)
       })
-    if (node.type === 'MemberExpression' && at(node, 'object', 'name') === 'env')
-      declare(String(at(node, 'property', 'value') ?? at(node, 'property', 'name')))
+    if (node.type === 'VariableDeclarator' && at(node, 'id', 'name') === 'OTHER_NAMES')
+      visit(node, (row) => {
+        if (row.type === 'Property') declare(String(at(row, 'value', 'value')))
+      })
+    const looked = at(node, 'property', 'value')
+    if (
+      node.type === 'MemberExpression' &&
+      at(node, 'object', 'name') === 'env' &&
+      typeof looked === 'string'
+    )
+      declare(looked)
   })
   return variables
 }
