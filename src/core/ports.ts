@@ -103,7 +103,7 @@ export interface Body {
   readonly cause: Error | null
   /** Whether we have been waiting for a byte for too long; holding the client back does not count. */
   idle(): boolean
-  /** Ends it here: `take` answers null with this cause. What arrived and was not taken is dropped. */
+  /** Ends it here, unless it has ended: what arrived is still given out, then `take` answers null with this cause. */
   stop(cause: Error): void
 }
 

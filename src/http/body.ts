@@ -108,11 +108,9 @@ export function openBody(req: IncomingMessage, res: ServerResponse, options: Bod
     },
     idle: () => ended || req.destroyed || (waiting !== null && Date.now() - waiting.since >= IDLE_MS),
     stop(why) {
-      gathered = []
-      gatheredBytes = 0
+      if (ended) return
       req.pause()
-      if (ended) cause ??= why
-      else finish(why)
+      finish(why)
     },
   }
 }

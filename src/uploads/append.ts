@@ -158,4 +158,5 @@ async function assertWhole(body: Body): Promise<void> {
   assertUnbroken(body)
   if (body.length === null && (await body.take(1)) !== null)
     throw new HttpError('payload_too_large', { detail: 'The body goes past the end of the upload.' })
+  assertUnbroken(body)
 }

@@ -93,6 +93,8 @@ async function storeChunk(
   if (taken === 0) throw new HttpError('bad_request', { detail: 'The chunk is empty.' })
   if (taken < length) throw tooShort(taken, length)
   if ((await body.take(1)) !== null) throw tooLong(length)
+  // A chunked body may have broken off behind its last byte: nobody has said that it ends there.
+  assertUnbroken(body)
   const digest = hash?.digest('hex')
   if (sha256.some((expected) => expected !== digest))
     throw new HttpError('bad_request', { detail: 'The SHA-256 of the body is not the announced one.' })

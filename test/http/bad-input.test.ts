@@ -23,6 +23,12 @@ const initiate = async (fields: object = {}): Promise<string> =>
     })
   ).json.upload_id
 
+const inFlight = (count: number) =>
+  eventually(
+    async () => (await call('GET', '/metrics')).text.includes(`\ninflight_chunks ${count}\n`),
+    `${count} bodies are in flight`,
+  )
+
 const refused = (answer: Answer, status: number, code: string, id: string | null = null) => {
   expect(answer.status).toBe(status)
   expect(answer.json).toEqual({
@@ -144,6 +150,18 @@ describe('a chunk is refused and nothing changes', () => {
       0, 1, 2,
     ])
     expect((await call('PUT', `/v1/uploads/${id}/chunks/0`, { body: chunk(0) })).status).toBe(202)
+  })
+
+  test('a chunked body that breaks off behind its last byte counts nothing', async () => {
+    const id = await initiate()
+    const put = slowRequest(server.url, 'PUT', `/v1/uploads/${id}/chunks/0`, {
+      'Transfer-Encoding': 'chunked',
+    })
+    await put.send(chunk(0))
+    await inFlight(1)
+    put.cut()
+    await inFlight(0)
+    expect((await call('GET', `/v1/uploads/${id}`)).json).toMatchObject({ status: 'INITIATED', offset: 0 })
   })
 
   test('an upload that is complete takes none', async () => {
