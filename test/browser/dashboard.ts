@@ -2,6 +2,8 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Browser, Locator, Page } from 'playwright-core'
 import { onTestFinished } from 'vitest'
+import { MIB } from '../support/bytes.ts'
+import { useFolder } from '../support/folder.ts'
 import { ALICE } from '../support/server.ts'
 import { eventually } from '../support/slow-request.ts'
 import { ARTIFACTS } from './chromium.ts'
@@ -33,14 +35,15 @@ export interface Visit {
   target: string
   /** the folder of its pictures */
   name: string
-  retryDelays?: number[]
+  /** settings of Uppy's plugin for tus */
+  tus?: { retryDelays?: number[] }
 }
 
 /** What Uppy waits for may take a while on a busy machine. */
 const PATIENCE_MS = 120_000
 
 /** Opens the page in a fresh profile, which goes away with the running test. */
-export async function visit(browser: Browser, { origin, target, name, retryDelays }: Visit): Promise<Dashboard> {
+export async function visit(browser: Browser, { origin, target, name, tus }: Visit): Promise<Dashboard> {
   const context = await browser.newContext({ viewport: { width: 900, height: 620 } })
   context.setDefaultTimeout(PATIENCE_MS)
   const page = await context.newPage()
@@ -61,7 +64,10 @@ export async function visit(browser: Browser, { origin, target, name, retryDelay
     await context.close()
   })
 
-  const settings = { endpoint: `${target}/files`, apiKey: ALICE, retryDelays }
+  const settings = {
+    tus: { endpoint: `${target}/files`, headers: { 'X-API-Key': ALICE }, ...tus },
+    goldenRetriever: { indexedDB: { maxFileSize: 100 * MIB } },
+  }
   await page.goto(`${origin}/?settings=${encodeURIComponent(JSON.stringify(settings))}`)
   const buttons: Record<'upload' | 'pause' | 'resume', Locator> = {
     upload: page.locator('.uppy-StatusBar-actionBtn--upload'),
@@ -71,11 +77,9 @@ export async function visit(browser: Browser, { origin, target, name, retryDelay
   return {
     page,
     async choose(files) {
-      const chosen = Object.entries(files).map(([file, buffer]) => ({
-        name: file,
-        mimeType: 'application/octet-stream',
-        buffer,
-      }))
+      const folder = await useFolder()
+      const chosen = Object.keys(files).map((file) => path.join(folder, file))
+      await Promise.all(chosen.map((file) => writeFile(file, files[path.basename(file)] ?? '')))
       await page.locator('.uppy-Dashboard-input').first().setInputFiles(chosen)
       await eventually(
         () => lines.some((line) => line.includes(`[GoldenRetriever] Added ${chosen.length} blobs`)),

@@ -17,7 +17,7 @@ const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javas
 export async function startPageServer(): Promise<PageServer> {
   const files = new Map([['/', await readFile(path.join(import.meta.dirname, 'dashboard.html'))]])
   const { outputFiles } = await build({
-    entryPoints: [path.join(import.meta.dirname, 'dashboard.mjs')],
+    entryPoints: ['dashboard.mjs', 'dashboard.css'].map((name) => path.join(import.meta.dirname, name)),
     outdir: '/',
     bundle: true,
     format: 'esm',

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
@@ -6,16 +7,18 @@ import { startProxy } from '../support/proxy.ts'
 import { ALICE, useServer, type TestServer } from '../support/server.ts'
 import { eventually } from '../support/slow-request.ts'
 import { findChromium, launchChromium, NO_CHROMIUM } from './chromium.ts'
-import { visit, type Dashboard } from './dashboard.ts'
+import { visit, type Dashboard, type Visit } from './dashboard.ts'
 import { startPageServer, type PageServer } from './page-server.ts'
 
 const chromium = findChromium()
 if (chromium === null) console.warn(`The browser tests are skipped: ${NO_CHROMIUM}`)
 
-/** Golden Retriever keeps no file over 10 MiB unless told to. */
-const SIZE = 9 * MIB
+/** Some 5 MiB of it are between the browser and the server, in the buffers of the kernel. */
+const SIZE = 16 * MIB
 /** So slow that there is time to do something in mid-upload. */
-const SLOW = { bytesPerSecond: 1.5 * MIB }
+const SLOW = { bytesPerSecond: 2 * MIB }
+/** Uppy's own give up after 9 s, which a busy machine may need to take a picture. */
+const PATIENT = Array.from({ length: 60 }, () => 500)
 /** A busy machine takes its time. */
 const PATIENCE_MS = 120_000
 
@@ -35,11 +38,11 @@ describe.skipIf(chromium === null)('Uppy on a page of another origin', { timeout
   const useOpenServer = () => useServer({ CORS_ALLOWED_ORIGINS: pages.origin, CHUNK_SIZE_BYTES: String(MIB) })
 
   /** A file on its way through a slow proxy, some of it with the server. */
-  async function startSlowUpload(name: string) {
+  async function startSlowUpload(name: string, tus: Visit['tus'] = {}) {
     const server = await useOpenServer()
     const proxy = await startProxy(server.url, SLOW)
     onTestFinished(() => proxy.close())
-    const uppy = await visit(browser, { origin: pages.origin, target: proxy.url, name })
+    const uppy = await visit(browser, { origin: pages.origin, target: proxy.url, name, tus })
     const bytes = bytesOf(SIZE)
     await uppy.choose({ 'film.mp4': bytes })
     await uppy.press('upload')
@@ -52,7 +55,11 @@ describe.skipIf(chromium === null)('Uppy on a page of another origin', { timeout
     const server = await useOpenServer()
     const uppy = await visit(browser, { origin: pages.origin, target: server.url, name: 'three-files' })
     await uppy.picture('empty')
-    const files = { 'note.txt': bytesOf(1, 1), 'photo.jpg': bytesOf(300_001, 2), 'film.mp4': bytesOf(SIZE, 3) }
+    const files = {
+      'note.txt': bytesOf(1, 1),
+      'photo.jpg': bytesOf(300_001, 2),
+      'film.mp4': bytesOf(SIZE, 3),
+    }
     await uppy.choose(files)
     await uppy.says('Upload 3 files')
     await uppy.picture('chosen')
@@ -72,7 +79,12 @@ describe.skipIf(chromium === null)('Uppy on a page of another origin', { timeout
   test('a page whose origin is not listed uploads nothing', async () => {
     const server = await useServer({ CORS_ALLOWED_ORIGINS: 'http://elsewhere.example' })
     const name = 'origin-not-listed'
-    const uppy = await visit(browser, { origin: pages.origin, target: server.url, name, retryDelays: [] })
+    const uppy = await visit(browser, {
+      origin: pages.origin,
+      target: server.url,
+      name,
+      tus: { retryDelays: [] },
+    })
     await uppy.choose({ 'film.mp4': bytesOf(1000) })
     await uppy.press('upload')
     await uppy.says('Upload failed')
@@ -85,7 +97,7 @@ describe.skipIf(chromium === null)('Uppy on a page of another origin', { timeout
     await uppy.press('pause')
     await uppy.says('Paused')
     await uppy.picture('paused')
-    const offset = await settledOffset(server, uppy)
+    const offset = await settledOffset(server)
     const offsets = watchOffset(server)
     await uppy.press('resume')
     await uppy.says(/Uploading: \d+%/)
@@ -93,7 +105,6 @@ describe.skipIf(chromium === null)('Uppy on a page of another origin', { timeout
     await uppy.says('Complete')
     await uppy.picture('complete')
 
-    console.log(offset, uppy.sent, (await offsets).length)
     expect(uppy.sent).toEqual([
       { method: 'POST', offset: null },
       { method: 'PATCH', offset: 0 },
@@ -104,10 +115,10 @@ describe.skipIf(chromium === null)('Uppy on a page of another origin', { timeout
     await expectArrived(server, bytes)
   })
 
-  test('an upload that is paused and resumed at once, several times, is whole', async () => {
+  test('an upload that is paused and resumed at once, twice, is whole', async () => {
     const { server, uppy, bytes } = await startSlowUpload('pause-and-resume-at-once')
     const offsets = watchOffset(server)
-    for (let times = 0; times < 3; times++) {
+    for (let times = 0; times < 2; times++) {
       await uppy.press('pause')
       await uppy.press('resume')
       await uppy.says(/Uploading: \d+%/)
@@ -115,20 +126,23 @@ describe.skipIf(chromium === null)('Uppy on a page of another origin', { timeout
     await uppy.says('Complete')
     await uppy.picture('complete')
 
-    console.log(uppy.sent, (await offsets).length)
     expect(await offsets).toEqual((await offsets).toSorted((a, b) => a - b))
-    expectGrowing(uppy)
+    expectGrowing(uppy, 2)
     await expectArrived(server, bytes)
   })
 
   test('an upload outlives a network that is gone for a while and then breaks once more', async () => {
-    const { server, proxy, uppy, bytes } = await startSlowUpload('cut-network')
+    const { server, proxy, uppy, bytes } = await startSlowUpload('cut-network', { retryDelays: PATIENT })
     const offsets = watchOffset(server)
     proxy.cut(true)
     const before = proxy.cuts()
-    await eventually(() => proxy.cuts() > before + 1, 'Uppy tries again while the network is gone', PATIENCE_MS)
+    await eventually(
+      () => proxy.cuts() > before + 1,
+      'Uppy tries again while the network is gone',
+      PATIENCE_MS,
+    )
     await uppy.picture('network-gone')
-    const offset = await settledOffset(server, uppy)
+    const offset = await settledOffset(server)
     proxy.restore()
     await offsetReaches(server, SIZE / 2)
     await uppy.picture('network-back')
@@ -136,9 +150,14 @@ describe.skipIf(chromium === null)('Uppy on a page of another origin', { timeout
     await uppy.says('Complete')
     await uppy.picture('complete')
 
-    console.log(offset, uppy.sent, (await offsets).length)
     expect(await offsets).toEqual((await offsets).toSorted((a, b) => a - b))
-    expectGrowing(uppy)
+    expect(uppy.sent.slice(0, 4)).toEqual([
+      { method: 'POST', offset: null },
+      { method: 'PATCH', offset: 0 },
+      { method: 'HEAD', offset },
+      { method: 'PATCH', offset },
+    ])
+    expectGrowing(uppy, 3)
     await expectArrived(server, bytes)
   })
 
@@ -147,7 +166,7 @@ describe.skipIf(chromium === null)('Uppy on a page of another origin', { timeout
     await uppy.page.reload()
     await uppy.page.getByText('Session restored').waitFor()
     await uppy.picture('restored')
-    const offset = await settledOffset(server, uppy)
+    const offset = await settledOffset(server)
     expect(offset).toBeGreaterThanOrEqual(SIZE / 4)
     const offsets = watchOffset(server)
     await uppy.press('upload')
@@ -156,7 +175,6 @@ describe.skipIf(chromium === null)('Uppy on a page of another origin', { timeout
     await uppy.says('Complete')
     await uppy.picture('complete')
 
-    console.log(offset, uppy.sent, (await offsets).length)
     expect(uppy.sent).toEqual([
       { method: 'POST', offset: null },
       { method: 'PATCH', offset: 0 },
@@ -183,35 +201,47 @@ async function offsetOf(server: TestServer): Promise<number> {
   const [upload] = await uploadsOf(server)
   if (!upload) return 0
   const head = await clientOf(server.url)('HEAD', `/files/${upload.upload_id}`, { headers: TUS })
+  expect(head.status).toBe(200)
   return Number(head.headers.get('upload-offset'))
 }
 
 const offsetReaches = (server: TestServer, offset: number) =>
   eventually(async () => (await offsetOf(server)) >= offset, `the server has ${offset} bytes`, PATIENCE_MS)
 
-/** The offset when the server is done with every PATCH that was sent: what was on the way has arrived. */
-async function settledOffset(server: TestServer, uppy: Dashboard): Promise<number> {
-  const patches = uppy.sent.filter(({ method }) => method === 'PATCH').length
-  const done = () => server.lines.filter(({ method }) => method === 'PATCH').length
-  await eventually(() => done() >= patches, 'the server is done with the PATCH', PATIENCE_MS)
+/** The offset when the server is done with every body: what was on the way has arrived and counts. */
+async function settledOffset(server: TestServer): Promise<number> {
+  const metrics = async () => (await clientOf(server.url)('GET', '/metrics')).text
+  await eventually(
+    async () => /^inflight_chunks 0$/m.test(await metrics()),
+    'no body is open at the server',
+    PATIENCE_MS,
+  )
   return offsetOf(server)
 }
 
 /** @returns the offsets that HEAD tells until the upload is whole */
-async function watchOffset(server: TestServer): Promise<number[]> {
-  const offsets: number[] = []
-  await eventually(
-    async () => offsets.push(await offsetOf(server)) > 0 && offsets.at(-1) === SIZE,
-    'the server has all bytes',
-    PATIENCE_MS,
-  )
-  return offsets
+function watchOffset(server: TestServer): Promise<number[]> {
+  let over = false
+  onTestFinished(() => {
+    over = true
+  })
+  const watch = async () => {
+    const offsets: number[] = []
+    while (!over && offsets.at(-1) !== SIZE) {
+      offsets.push(await offsetOf(server))
+      await setTimeout(20)
+    }
+    return offsets
+  }
+  const watched = watch()
+  watched.catch(() => {})
+  return watched
 }
 
-/** No PATCH begins before an earlier one, and the upload was created once. */
-function expectGrowing({ sent }: Dashboard): void {
+/** It took at least so many PATCHes, none of which begins before an earlier one, and one creation. */
+function expectGrowing({ sent }: Dashboard, patches: number): void {
   const starts = sent.filter(({ method }) => method === 'PATCH').map(({ offset }) => offset ?? Number.NaN)
-  expect(starts.length).toBeGreaterThan(1)
+  expect(starts.length).toBeGreaterThanOrEqual(patches)
   expect(starts).toEqual(starts.toSorted((a, b) => a - b))
   expect(sent.filter(({ method }) => method === 'POST')).toHaveLength(1)
 }

@@ -6,9 +6,9 @@ import type { Socket } from 'node:net'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { expect } from 'vitest'
-import { clientOf, download, patchAt, TUS, type Answer } from '../support/client.ts'
-import { spawnServer, type ServerProcess } from '../support/process.ts'
-import { eventually, slowRequest } from '../support/slow-request.ts'
+import { clientOf, download, patchAt, TUS, type Answer } from '../../support/client.ts'
+import { spawnServer, type ServerProcess } from '../../support/process.ts'
+import { eventually, slowRequest } from '../../support/slow-request.ts'
 import { CHUNK, MAX_UPLOAD, otherBytes } from './model.ts'
 
 /** The real process under test, and everything that is done to it. */

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
-import { sha256 } from '../support/bytes.ts'
-import { type Answer } from '../support/client.ts'
+import { sha256 } from '../../support/bytes.ts'
+import type { Answer } from '../../support/client.ts'
 import {
   cellOf,
   checksumHolds,
@@ -38,11 +38,13 @@ export async function observe(upload: Upload, world: World): Promise<void> {
   const head = await headOf(world, id)
   const missing = await world.call('GET', `/v1/uploads/${id}/missing-chunks`)
   const shown = await world.call('GET', `/v1/uploads/${id}`)
-  expect([head.status, missing.status, shown.status], `${name}: HEAD, missing-chunks and GET`).toEqual([200, 200, 200])
+  expect([head.status, missing.status, shown.status], `${name}: HEAD, missing-chunks and GET`).toEqual([
+    200, 200, 200,
+  ])
   const offset = Number(head.headers.get('upload-offset'))
   const indexes: number[] = missing.json.missing_chunk_indexes
   world.trace.push(
-    `    ${name}: offset ${offset} of ${shown.json.file_size}, missing [${indexes}], ${shown.json.status}${upload.pending.length > 0 ? ', at work' : ''}`,
+    `    ${name}: offset ${offset} of ${shown.json.file_size}, missing [${indexes.join()}], ${shown.json.status}${upload.pending.length > 0 ? ', at work' : ''}`,
   )
   const quiet = upload.pending.length === 0
   if (quiet) {
@@ -54,9 +56,10 @@ export async function observe(upload: Upload, world: World): Promise<void> {
   compareMissing(upload, indexes)
   if (upload.kind !== 'final') learnCells(upload, offset, indexes, quiet)
   if (!quiet) return
+  if (upload.size === null) learnFurthest(upload, shown.json.uploaded_chunks)
 
   expect(offset, `${name}: HEAD and missing-chunks tell the same`).toBe(prefixOf(upload, 'least'))
-  expect(shown.json, name).toMatchObject({
+  expect(shown.json, `${name}: as it is shown`).toMatchObject({
     offset,
     file_size: upload.size,
     chunk_size: upload.chunkSize,
@@ -66,9 +69,11 @@ export async function observe(upload: Upload, world: World): Promise<void> {
   const stored = storedCount(upload, indexes)
   expect(shown.json.uploaded_chunks, `${name}: uploaded_chunks`).toBeGreaterThanOrEqual(stored.least)
   expect(shown.json.uploaded_chunks, `${name}: uploaded_chunks`).toBeLessThanOrEqual(stored.most)
-  expect(shown.json.status === 'COMPLETED', `${name}: completed exactly when it has to be`).toBe(upload.completed)
-  if (!upload.begun && !upload.completed) expect(shown.json.status, name).toBe('INITIATED')
-  if (offset > 0 && !upload.completed) expect(shown.json.status, name).toBe('IN_PROGRESS')
+  expect(shown.json.status === 'COMPLETED', `${name}: completed exactly when it has to be`).toBe(
+    upload.completed,
+  )
+  if (!upload.begun && !upload.completed) expect(shown.json.status, `${name}: its status`).toBe('INITIATED')
+  if (offset > 0 && !upload.completed) expect(shown.json.status, `${name}: its status`).toBe('IN_PROGRESS')
   if (upload.completed) await compareDownload(upload, world)
 }
 
@@ -149,17 +154,29 @@ function learnCells(upload: Upload, offset: number, missing: number[], quiet: bo
       if (told.has(index)) cell.most = Math.min(cell.most, length - 1)
       else cell.least = length
     }
-    if (quiet && countOf(upload) === null && index >= known && offset < start)
-      cell.most = Math.min(cell.most, length - 1)
     cell.most = Math.max(cell.most, cell.least)
     if (cell.most > 0) upload.cells.set(index, cell)
     else upload.cells.delete(index)
   }
 }
 
+/** While the length is deferred, missing-chunks ends before the furthest cell: only their count tells of that one. */
+function learnFurthest(upload: Upload, uploadedChunks: number): void {
+  const indexes = [...upload.cells.keys()]
+  const unsure = indexes.filter((index) => !isWhole(upload, index) && isWhole(upload, index, 'most'))
+  const whole = uploadedChunks - indexes.filter((index) => isWhole(upload, index)).length
+  if (whole !== 0 && whole !== unsure.length) return
+  for (const index of unsure) {
+    const { length } = placeOf(upload, index)
+    const { least } = cellOf(upload, index)
+    upload.cells.set(index, whole > 0 ? { least: length, most: length } : { least, most: length - 1 })
+  }
+}
+
 function storedCount(upload: Upload, missing: number[]): { least: number; most: number } {
   const count = countOf(upload)
   if (count !== null) return { least: count - missing.length, most: count - missing.length }
-  const whole = (which: 'least' | 'most') => [...upload.cells.keys()].filter((index) => isWhole(upload, index, which)).length
+  const whole = (which: 'least' | 'most') =>
+    [...upload.cells.keys()].filter((index) => isWhole(upload, index, which)).length
   return { least: whole('least'), most: whole('most') }
 }

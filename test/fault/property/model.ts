@@ -1,4 +1,4 @@
-import { bytesOf, sha256 } from '../support/bytes.ts'
+import { bytesOf, sha256 } from '../../support/bytes.ts'
 
 /** CHUNK_SIZE_BYTES and MAX_UPLOAD_BYTES of the server under test: a few KB make several cells. */
 export const CHUNK = 1000
