@@ -1,5 +1,5 @@
 import { HttpError } from '../core/errors.ts'
-import type { Holder, Locker } from '../core/ports.ts'
+import type { Hold, Holder, Locker, Place } from '../core/ports.ts'
 
 export interface LockerOptions {
   /** how long a writer waits for its turn */
@@ -10,12 +10,13 @@ export interface LockerOptions {
 
 interface Waiter {
   holder: Holder
-  resolve: (release: () => void) => void
+  resolve: (hold: Hold) => void
   reject: (error: Error) => void
   timer: NodeJS.Timeout
 }
 
-interface Place {
+/** A place that is held. */
+interface Taken {
   holder: Holder
   waiting: Waiter[]
 }
@@ -25,7 +26,7 @@ const DEFAULTS: LockerOptions = { patienceMs: 30_000, lookMs: 500 }
 /** The locker of a single process. Waiters sleep in a queue; a look at idle holders is all that ticks. */
 export function createLocker(options: Partial<LockerOptions> = {}): Locker {
   const { patienceMs, lookMs } = { ...DEFAULTS, ...options }
-  const uploads = new Map<string, Map<number | 'append', Place>>()
+  const uploads = new Map<string, Map<Place, Taken>>()
   let waiters = 0
   let ticking: NodeJS.Timeout | undefined
 
@@ -43,62 +44,73 @@ export function createLocker(options: Partial<LockerOptions> = {}): Locker {
     }
   }
 
-  const releaseOf = (id: string, key: number | 'append', place: Place) => {
+  const release = (id: string, place: Place, taken: Taken) => {
+    const next = taken.waiting.shift()
+    if (next) {
+      clearTimeout(next.timer)
+      countWaiter(-1)
+      taken.holder = next.holder
+      next.resolve(holdOf(id, place, taken))
+      return
+    }
+    const places = uploads.get(id)
+    places?.delete(place)
+    if (places?.size === 0) uploads.delete(id)
+  }
+
+  const holdOf = (id: string, place: Place, taken: Taken): Hold => {
     let released = false
-    return () => {
-      if (released) return
-      released = true
-      const next = place.waiting.shift()
-      if (next) {
-        clearTimeout(next.timer)
-        countWaiter(-1)
-        place.holder = next.holder
-        next.resolve(releaseOf(id, key, place))
-        return
-      }
-      const places = uploads.get(id)
-      places?.delete(key)
-      if (places?.size === 0) uploads.delete(id)
+    return {
+      fence: null,
+      held: () => !released,
+      async release() {
+        if (released) return
+        released = true
+        release(id, place, taken)
+      },
     }
   }
 
-  const queueFor = (place: Place, id: string, key: number | 'append', holder: Holder) =>
-    new Promise<() => void>((resolve, reject) => {
+  const queueFor = (taken: Taken, id: string, place: Place, holder: Holder) =>
+    new Promise<Hold>((resolve, reject) => {
       const giveUp = () => {
-        place.waiting.splice(place.waiting.indexOf(waiter), 1)
+        taken.waiting.splice(taken.waiting.indexOf(waiter), 1)
         countWaiter(-1)
         reject(new HttpError('locked', { headers: { 'Retry-After': '1' } }))
       }
       const waiter: Waiter = { holder, resolve, reject, timer: setTimeout(giveUp, patienceMs) }
-      place.waiting.push(waiter)
+      taken.waiting.push(waiter)
       countWaiter(1)
     })
 
-  const acquire: Locker['acquire'] = async (id, key, holder, wait) => {
-    const places = uploads.get(id) ?? new Map<number | 'append', Place>()
+  const acquire: Locker['acquire'] = async (id, place, holder, wait) => {
+    const places = uploads.get(id) ?? new Map<Place, Taken>()
     uploads.set(id, places)
-    const place = places.get(key)
-    if (!place) {
-      const taken: Place = { holder, waiting: [] }
-      places.set(key, taken)
-      return releaseOf(id, key, taken)
+    const taken = places.get(place)
+    if (!taken) {
+      const fresh: Taken = { holder, waiting: [] }
+      places.set(place, fresh)
+      return holdOf(id, place, fresh)
     }
-    if (place.holder.idle()) place.holder.yield()
+    if (taken.holder.idle()) taken.holder.yield()
     else if (!wait) throw new HttpError('locked', { headers: { 'Retry-After': '1' } })
-    return queueFor(place, id, key, holder)
+    return queueFor(taken, id, place, holder)
   }
+
+  const writersOf = (id: string) =>
+    [...(uploads.get(id) ?? [])].filter(([place]) => place === 'append' || typeof place === 'number')
 
   return {
     acquire,
-    busy: (id) => [...(uploads.get(id)?.values() ?? [])].some(({ holder }) => !holder.idle()),
+    busy: async (id) => writersOf(id).some(([, { holder }]) => !holder.idle()),
     async drain(id) {
-      const places = [...(uploads.get(id) ?? [])]
-      for (const [, place] of places) {
-        place.holder.yield()
-        for (const { holder } of place.waiting) holder.yield()
+      const writers = writersOf(id)
+      for (const [, { holder, waiting }] of writers) {
+        holder.yield()
+        for (const waiter of waiting) waiter.holder.yield()
       }
       const passing: Holder = { idle: () => true, yield: () => {} }
-      await Promise.all(places.map(async ([key]) => (await acquire(id, key, passing, true))()))
+      await Promise.all(writers.map(async ([place]) => (await acquire(id, place, passing, true)).release()))
     },
   }
 }

@@ -9,6 +9,7 @@ const TABLE = {
   not_found: [404, 'There is nothing here.'],
   conflict: [409, 'The upload is in a state that does not allow this.'],
   offset_mismatch: [409, 'Upload-Offset is not the offset of this upload.'],
+  storage_lost: [409, 'The storage has lost this upload: it has failed for good.'],
   gone: [410, 'The upload has expired.'],
   precondition_failed: [412, 'Tus-Resumable must be 1.0.0.'],
   payload_too_large: [413, 'The body or the file is too large.'],

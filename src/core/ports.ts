@@ -1,8 +1,21 @@
 import type { ThrottleReason } from './errors.ts'
 import type { Cell, Dialect, NewUpload, Status, Upload } from './upload.ts'
 
+/** What a store asks and tells the ledger of an upload's bytes. */
+export interface StorageNotes {
+  /** every cell that has committed bytes, ascending */
+  cells(id: string): Promise<Cell[]>
+  /**
+   * Notes the store's own name for an upload that is not finished, once.
+   * @returns the name that counts, maybe another's; null when the upload is gone or finished
+   */
+  claimStorageId(id: string, storageId: string): Promise<string | null>
+  /** Notes, before the first of them is written, that bytes may lie beside their final place. */
+  markStaged(id: string): Promise<void>
+}
+
 /** The truth: what every upload is, and which of its bytes count. */
-export interface UploadLedger {
+export interface UploadLedger extends StorageNotes {
   create(upload: NewUpload): Promise<Upload>
   /**
    * Creates the upload that parts make: every byte counted, FINALIZING. One `key` is given out once:
@@ -35,8 +48,8 @@ export interface UploadLedger {
    * COMPLETED only when every cell is whole. To FAILED with a `reason`.
    */
   transition(id: string, to: Status, at: Date, reason?: string): Promise<boolean>
-  /** Hides the upload for good (`get` answers null); an open one is ABORTED. False when there is none. */
-  markDeleted(id: string, at: Date): Promise<boolean>
+  /** Hides the upload for good (`get` answers null); an open one is ABORTED. @returns it; null when there is none */
+  markDeleted(id: string, at: Date): Promise<Upload | null>
   /** Drops the rows of an upload whose bytes are gone. Idempotent. */
   purge(id: string): Promise<void>
   /** Lets open uploads live until `at`, and no longer. */
@@ -45,8 +58,8 @@ export interface UploadLedger {
   expired(now: Date, limit: number): Promise<Upload[]>
   /** Makes an open upload that is still past its expiry EXPIRING: exactly one caller gets true. */
   expire(id: string, now: Date): Promise<boolean>
-  /** Ids to clean up: deleted ones whose rows are left, and tombstones older than `tombstonesBefore`. */
-  leftovers(tombstonesBefore: Date, limit: number): Promise<string[]>
+  /** What is to be cleaned up: deleted uploads whose rows are left, and tombstones older than `tombstonesBefore`. */
+  leftovers(tombstonesBefore: Date, limit: number): Promise<Upload[]>
   /** Uploads on the way out of an internal status, those that expire first before others. */
   inStatus(status: 'FINALIZING' | 'EXPIRING', limit: number): Promise<Upload[]>
   /** @throws when the database does not answer */
@@ -67,14 +80,24 @@ export interface CellCommit {
   from: number
   to: number
   whole: boolean
+  /** of the bytes up to `to`, hex */
   sha256?: string
-  etag?: string
+  /** how the store finds the bytes up to `to` */
+  ref?: string
   retries?: number
+}
+
+/** Proof of a right to write, which another writer's takeover makes void. */
+export interface Fence {
+  place: Place
+  token: string
 }
 
 export interface Commit {
   id: string
   cells: CellCommit[]
+  /** all must still hold */
+  fences?: readonly Fence[]
   /** where the PATCH ended that this commit belongs to; null for a chunk */
   appendOffset: number | null
   at: Date
@@ -87,7 +110,7 @@ export interface Commit {
 /**
  * `ok`: the bytes count; `upload` is the row after it, `reached` the status this very commit moved
  * it to (exactly one commit of an upload gets it). Not `ok`: the upload is closed, gone or unknown,
- * or a cell did not have `from` bytes; nothing changed and `upload` is the row as it is.
+ * or a cell did not have `from` bytes, or a fence has fallen; nothing changed and `upload` is the row as it is.
  */
 export type Committed =
   | { ok: true; upload: Upload; reached: Status | null }
@@ -121,22 +144,27 @@ export interface ChunkStore {
   writeAt(write: Write): Promise<Written>
   /** Reads at most `length` bytes of the body and compares them with what is stored at the place. */
   compareAt(write: Write): Promise<Written & { same: boolean }>
-  /** Makes one object of the cells. Absent where cells are in place from the start. */
+  /** Makes one object of the cells; may be broken off and done again. Absent where cells are in place from the start. */
   finalize?(upload: Upload): Promise<void>
+  /** Drops what `refs` name and no cell does any more. What it can't drop now, `finalize` and `remove` do. */
+  discard?(upload: Upload, refs: readonly string[]): void
   /** Writes the parts one behind the other, as the target's bytes. May be broken off and done again. */
   concat(target: Upload, parts: readonly Upload[]): Promise<void>
   /** The bytes from `start` up to but not including `end`. */
   read(upload: Upload, range: { start: number; end: number }): AsyncIterable<Uint8Array>
-  /** Idempotent. */
-  remove(id: string): Promise<void>
+  /** Removes every byte of it, counted or not. Idempotent. */
+  remove(upload: Upload): Promise<void>
   /** @throws when bytes can't be stored or read right now */
   check(): Promise<void>
 }
 
 export interface Write {
   upload: Upload
+  /** Position and length lie within one cell. */
   position: number
   length: number
+  /** what is committed of that cell; null for nothing */
+  stored: Cell | null
   body: Body
   turn: Turn
   /** sees every byte in order, as it is written */
@@ -152,6 +180,11 @@ export interface Written {
   bytes: number
   /** the store's own failure; a body that broke off tells in `body.cause` */
   failure: Error | null
+  /** for the ledger, of the cell's bytes up to the last one that is in place */
+  ref?: string
+  sha256?: string
+  /** tries that it took beyond the first */
+  retries?: number
 }
 
 /** Who holds a place, and how to make it go. */
@@ -160,16 +193,25 @@ export interface Holder {
   yield(): void
 }
 
-/** Writers of one place take turns; an idle writer gives way. */
+/** A cell's index, 'append' for the one PATCH of an upload, or the work on it that only one may do. */
+export type Place = number | 'append' | 'finish' | 'reap'
+
+/** A place that is ours until it is released or lost. */
+export interface Hold {
+  /** What a commit under it brings along; null where no other process could take it. */
+  readonly fence: Fence | null
+  /** false once it is lost, or may be: nothing may be written under it any more */
+  held(): boolean
+  /** Once it resolves, the next to come finds the place free. Never rejects. */
+  release(): Promise<void>
+}
+
+/** Writers of one place take turns; an idle writer gives way. A holder whose place is lost is told to yield. */
 export interface Locker {
-  /**
-   * `place` is a cell's index, or 'append' for the one PATCH of an upload.
-   * @returns the release
-   * @throws {HttpError} locked 423: at once with `wait: false` when the holder is healthy, else after a while
-   */
-  acquire(id: string, place: number | 'append', holder: Holder, wait: boolean): Promise<() => void>
-  /** Whether a writer holds a place of the upload and is not idle. */
-  busy(id: string): boolean
+  /** @throws {HttpError} locked 423: at once with `wait: false` when the holder is healthy, else after a while */
+  acquire(id: string, place: Place, holder: Holder, wait: boolean): Promise<Hold>
+  /** Whether a writer holds a cell or the append of the upload and is not idle. */
+  busy(id: string): Promise<boolean>
   /** Makes every writer of the upload give way, and resolves when they have. */
   drain(id: string): Promise<void>
 }

@@ -21,8 +21,8 @@ export type Status = (typeof STATUSES)[number]
  * commit that brings the last byte may take the step through FINALIZING at once.
  */
 export const TRANSITIONS: Readonly<Record<Status, readonly Status[]>> = {
-  INITIATED: ['IN_PROGRESS', 'FINALIZING', 'EXPIRING', 'ABORTED'],
-  IN_PROGRESS: ['FINALIZING', 'EXPIRING', 'ABORTED'],
+  INITIATED: ['IN_PROGRESS', 'FINALIZING', 'FAILED', 'EXPIRING', 'ABORTED'],
+  IN_PROGRESS: ['FINALIZING', 'FAILED', 'EXPIRING', 'ABORTED'],
   FINALIZING: ['IN_PROGRESS', 'COMPLETED', 'FAILED'],
   COMPLETED: [],
   FAILED: [],
@@ -70,6 +70,10 @@ export interface Upload {
   readonly appendOffset: number | null
   /** cells that are whole */
   readonly storedCells: number
+  /** the store's own name for it, such as S3's multipart upload; null where it has none */
+  readonly storageId: string | null
+  /** whether bytes of it may lie in the store beside their final place */
+  readonly staged: boolean
   readonly createdAt: Date
   readonly updatedAt: Date
   readonly expiresAt: Date
@@ -107,6 +111,10 @@ export interface Cell {
   readonly index: number
   readonly bytes: number
   readonly whole: boolean
+  /** how the store finds these bytes; null where their place follows from their position */
+  readonly ref: string | null
+  /** of these bytes, hex; null when nobody computed it */
+  readonly sha256: string | null
 }
 
 /**

@@ -5,6 +5,7 @@ import type { Exchange } from './exchange.ts'
 /** The codes that only tus knows, as the native API names them. */
 const NATIVE_CODES: Readonly<Record<string, string>> = {
   offset_mismatch: 'conflict',
+  storage_lost: 'conflict',
   invalid_patch_type: 'unsupported_media_type',
 }
 

@@ -142,18 +142,18 @@ async function write(tx: Prisma.TransactionClient, drafts: Draft[]): Promise<voi
 
 const cellValues = (
   id: string,
-  { index, bytes, whole, sha256, etag, retries, at }: ChangedCell,
+  { index, bytes, whole, sha256, ref, retries, at }: ChangedCell,
 ) => Prisma.sql`(
-  ${id}, ${index}, ${bytes}, ${whole ? 'UPLOADED' : 'PARTIAL'}, ${sha256 ?? null}, ${etag ?? null},
+  ${id}, ${index}, ${bytes}, ${whole ? 'UPLOADED' : 'PARTIAL'}, ${sha256 ?? null}, ${ref ?? null},
   ${retries ?? 0}, ${at}, ${at})`
 
 const upsertCells = (tx: Prisma.TransactionClient, rows: Prisma.Sql[]) => tx.$executeRaw`
   INSERT INTO chunks (
-    upload_id, chunk_index, size, status, checksum_sha256, etag, retry_count, created_at, updated_at)
+    upload_id, chunk_index, size, status, checksum_sha256, storage_ref, retry_count, created_at, updated_at)
   VALUES ${Prisma.join(rows)}
   ON CONFLICT (upload_id, chunk_index) DO UPDATE SET
     size = excluded.size, status = excluded.status, checksum_sha256 = excluded.checksum_sha256,
-    etag = excluded.etag, retry_count = chunks.retry_count + excluded.retry_count,
+    storage_ref = excluded.storage_ref, retry_count = chunks.retry_count + excluded.retry_count,
     updated_at = excluded.updated_at`
 
 /** What changes, in a row that could be inserted: empty where a column only must not be null. */

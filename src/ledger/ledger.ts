@@ -14,7 +14,17 @@ import { groupCommit } from './commit.ts'
 import { fromCursor, toCursor } from './cursor.ts'
 import { surfaced } from './failures.ts'
 import type { Db } from './open.ts'
-import { IS_FULL, toUpload, UPLOAD_COLUMNS, type UploadRow } from './rows.ts'
+import {
+  CELL_COLUMNS,
+  RETURNED_COLUMNS,
+  IS_FULL,
+  toCell,
+  toUpload,
+  UPLOAD_COLUMNS,
+  type CellRow,
+  type UploadRow,
+} from './rows.ts'
+import { cells, claimStorageId, markStaged } from './storage-notes.ts'
 import { TRANSACTION } from './transaction.ts'
 
 type Client = Prisma.TransactionClient
@@ -38,6 +48,9 @@ export function createLedger(db: Db): UploadLedger {
     getAll: (ids) => getAll(db, ids),
     list: (query) => list(db, query),
     cell: (id, index) => cell(db, id, index),
+    cells: (id) => cells(db, id),
+    claimStorageId: (id, storageId) => claimStorageId(db, id, storageId),
+    markStaged: (id) => markStaged(db, id),
     storedCells: (id) => storedCells(db, id),
     commit: (commit) => group.commit(commit),
     declareSize: (id, size, at, whenFull) => inTransaction((tx) => declareSize(tx, id, size, at, whenFull)),
@@ -87,6 +100,8 @@ async function create(db: Db, fresh: NewUpload): Promise<Upload> {
     offset: 0,
     appendOffset: null,
     storedCells: 0,
+    storageId: null,
+    staged: false,
     updatedAt: fresh.createdAt,
   }
   await insert(db, upload, null)
@@ -100,6 +115,8 @@ async function createFinal(db: Db, fresh: NewUpload & { size: number }, key: str
     offset: fresh.size,
     appendOffset: null,
     storedCells: Math.ceil(fresh.size / fresh.chunkSize),
+    storageId: null,
+    staged: false,
     updatedAt: fresh.createdAt,
   }
   const inserted = await insert(db, upload, key)
@@ -179,10 +196,9 @@ const merged = (queries: Prisma.Sql[]): Prisma.Sql =>
   )
 
 async function cell(db: Db, id: string, index: number): Promise<Cell | null> {
-  const rows = await db.$queryRaw<{ size: bigint; status: string }[]>`
-    SELECT size, status FROM chunks WHERE upload_id = ${id} AND chunk_index = ${index}`
-  const row = rows[0]
-  return row ? { index, bytes: Number(row.size), whole: row.status === 'UPLOADED' } : null
+  const rows = await db.$queryRaw<CellRow[]>`
+    SELECT ${CELL_COLUMNS} FROM chunks WHERE upload_id = ${id} AND chunk_index = ${index}`
+  return rows[0] ? toCell(rows[0]) : null
 }
 
 async function storedCells(db: Db, id: string): Promise<number[]> {
@@ -259,13 +275,14 @@ async function transition(db: Db, id: string, to: Status, at: Date, reason?: str
   return changed === 1
 }
 
-async function markDeleted(db: Db, id: string, at: Date): Promise<boolean> {
-  const changed = await db.$executeRaw`
+async function markDeleted(db: Db, id: string, at: Date): Promise<Upload | null> {
+  const rows = await db.$queryRaw<UploadRow[]>`
     UPDATE uploads SET
       status = CASE WHEN status IN ${OPEN} THEN 'ABORTED' ELSE status END,
       updated_at = ${at}, deleted_at = ${at}, concat_key = NULL
-    WHERE id = ${id} AND deleted_at IS NULL`
-  return changed === 1
+    WHERE id = ${id} AND deleted_at IS NULL
+    RETURNING ${RETURNED_COLUMNS}`
+  return rows[0] ? toUpload(rows[0]) : null
 }
 
 async function setExpiry(db: Db, ids: readonly string[], at: Date): Promise<void> {
@@ -297,17 +314,18 @@ async function expire(tx: Client, id: string, now: Date): Promise<boolean> {
   return true
 }
 
-async function leftovers(db: Db, tombstonesBefore: Date, limit: number): Promise<string[]> {
+async function leftovers(db: Db, tombstonesBefore: Date, limit: number): Promise<Upload[]> {
   const deleted = Prisma.sql`
-    SELECT id FROM uploads WHERE deleted_at <= ${END_OF_TIME} ORDER BY deleted_at LIMIT ${limit}`
+    SELECT ${UPLOAD_COLUMNS} FROM uploads u
+    WHERE u.deleted_at <= ${END_OF_TIME} ORDER BY u.deleted_at LIMIT ${limit}`
   // An expired one was aborted after its expiry, so the range is of no effect on it but to use the index.
   const tombstones = Prisma.sql`
-    SELECT id FROM uploads
-    WHERE status = 'ABORTED' AND expires_at < ${tombstonesBefore} AND updated_at < ${tombstonesBefore}
-      AND deleted_at IS NULL
-    ORDER BY expires_at LIMIT ${limit}`
-  const rows = await db.$queryRaw<{ id: string }[]>`${merged([deleted, tombstones])} LIMIT ${limit}`
-  return rows.map((row) => row.id)
+    SELECT ${UPLOAD_COLUMNS} FROM uploads u
+    WHERE u.status = 'ABORTED' AND u.expires_at < ${tombstonesBefore} AND u.updated_at < ${tombstonesBefore}
+      AND u.deleted_at IS NULL
+    ORDER BY u.expires_at LIMIT ${limit}`
+  const rows = await db.$queryRaw<UploadRow[]>`${merged([deleted, tombstones])} LIMIT ${limit}`
+  return rows.map(toUpload)
 }
 
 async function inStatus(db: Db, status: Status, limit: number): Promise<Upload[]> {

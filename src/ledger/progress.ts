@@ -3,7 +3,7 @@ import type { CellCommit, Commit } from '../core/ports.ts'
 import { isOpen, type Cell, type Status, type Upload } from '../core/upload.ts'
 
 /** A cell as a commit finds or leaves it. */
-export type CellState = Omit<Cell, 'index'>
+export type CellState = Pick<Cell, 'bytes' | 'whole'>
 
 /** What a commit does to an upload: the row after it, its cells, and the cell where the prefix may go on. */
 export interface Progress {

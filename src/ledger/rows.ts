@@ -1,4 +1,4 @@
-import type { Dialect, Status, Upload } from '../core/upload.ts'
+import type { Cell, Dialect, Status, Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 
 /** A row of `uploads` as raw SQL gives it. */
@@ -17,16 +17,23 @@ export interface UploadRow {
   offset: bigint
   append_offset: bigint | null
   stored_chunks: number
+  storage_id: string | null
+  staged: boolean | bigint | number
   created_at: Date
   updated_at: Date
   expires_at: Date
 }
 
+const UPLOAD_COLUMN_NAMES = (
+  'id owner_id dialect file_name file_size chunk_size status content_type metadata concat checksum_sha256 ' +
+  'offset append_offset stored_chunks storage_id staged created_at updated_at expires_at'
+).split(' ')
+
 /** The columns of an UploadRow; the table is called `u`. */
-export const UPLOAD_COLUMNS = Prisma.sql`
-  u.id, u.owner_id, u.dialect, u.file_name, u.file_size, u.chunk_size, u.status, u.content_type,
-  u.metadata, u.concat, u.checksum_sha256, u."offset", u.append_offset, u.stored_chunks,
-  u.created_at, u.updated_at, u.expires_at`
+export const UPLOAD_COLUMNS = Prisma.raw(UPLOAD_COLUMN_NAMES.map((name) => `u."${name}"`).join(', '))
+
+/** The same, behind RETURNING, where SQLite knows no other name of the table. */
+export const RETURNED_COLUMNS = Prisma.raw(UPLOAD_COLUMN_NAMES.map((name) => `"${name}"`).join(', '))
 
 /** Every cell of `u` is whole. */
 export const IS_FULL = Prisma.sql`
@@ -47,9 +54,30 @@ export const toUpload = (row: UploadRow): Upload => ({
   offset: Number(row.offset),
   appendOffset: toNumber(row.append_offset),
   storedCells: row.stored_chunks,
+  storageId: row.storage_id,
+  staged: Boolean(row.staged),
   createdAt: row.created_at,
   updatedAt: row.updated_at,
   expiresAt: row.expires_at,
+})
+
+/** A row of `chunks` as raw SQL gives it. */
+export interface CellRow {
+  chunk_index: number
+  size: bigint
+  status: string
+  storage_ref: string | null
+  checksum_sha256: string | null
+}
+
+export const CELL_COLUMNS = Prisma.sql`chunk_index, size, status, storage_ref, checksum_sha256`
+
+export const toCell = (row: CellRow): Cell => ({
+  index: row.chunk_index,
+  bytes: Number(row.size),
+  whole: row.status === 'UPLOADED',
+  ref: row.storage_ref,
+  sha256: row.checksum_sha256,
 })
 
 const toNumber = (value: bigint | null): number | null => (value === null ? null : Number(value))

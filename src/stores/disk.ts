@@ -55,8 +55,10 @@ const NO_ROOM = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
 
 /** What a client may be told of a failed system call: no room, or come back later. */
 export const storageError = (error: unknown): HttpError =>
-  NO_ROOM.has(codeOf(error) ?? '')
-    ? new HttpError('insufficient_storage', { cause: error })
-    : unavailable('The storage is not available for the moment; try again.', error)
+  error instanceof HttpError
+    ? error
+    : NO_ROOM.has(codeOf(error) ?? '')
+      ? new HttpError('insufficient_storage', { cause: error })
+      : unavailable('The storage is not available for the moment; try again.', error)
 
 export const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code

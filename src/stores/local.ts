@@ -36,7 +36,7 @@ export function createLocalStore(root: string): ChunkStore {
       }
     },
     read: (upload, range) => readFile(pathOf(upload.id), range),
-    async remove(id) {
+    async remove({ id }) {
       try {
         await rm(unfinishedJoin(pathOf(id)), { force: true })
         await files.remove(nameOf(id))

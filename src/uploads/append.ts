@@ -1,9 +1,10 @@
 import { HttpError } from '../core/errors.ts'
 import { cellAt, cellRange } from '../core/geometry.ts'
-import type { Body, CellCommit, Digest, Turn } from '../core/ports.ts'
+import type { Body, CellCommit, Digest, Hold, Turn } from '../core/ports.ts'
 import { completesByItself, isOpen, type Upload } from '../core/upload.ts'
 import { commitCells } from './commit.ts'
-import { assertUnbroken, drop, holderOf, statusWhenFull, type WriteDeps } from './deps.ts'
+import { assertUnbroken, drop, holderOf, statusWhenFull, turnUnder, type WriteDeps } from './deps.ts'
+import { reportLoss } from './loss.ts'
 import { planAppend } from './plan-append.ts'
 
 export interface Append {
@@ -41,16 +42,16 @@ export const appendTo =
   (deps: WriteDeps) =>
   async (append: Append): Promise<Appended> => {
     const { id, offset, declaredSize, body } = append
-    const release = await deps.locker.acquire(id, 'append', holderOf(body), false)
+    const hold = await deps.locker.acquire(id, 'append', holderOf(body), false)
     try {
       let upload = await deps.ledger.get(id)
       if (!upload) throw new HttpError('not_found')
       const request = { offset, declaredSize, bodyLength: body.length }
       const plan = planAppend(upload, request, deps.limits.maxUploadBytes, deps.now())
       if (plan.declares !== null) upload = await declare(deps, upload, plan.declares)
-      return await fill(deps, upload, append, offset + plan.maxBytes)
+      return await fill(deps, upload, append, offset + plan.maxBytes, hold)
     } finally {
-      release()
+      await hold.release()
     }
   }
 
@@ -69,20 +70,30 @@ async function declare(deps: WriteDeps, upload: Upload, size: number): Promise<U
 interface Filled {
   position: number
   cell: CellCommit | null
+  /** what the store kept of the cell before, if that is elsewhere */
+  superseded: string | null
   failure: Error | null
   more: boolean
 }
 
-async function fill(deps: WriteDeps, start: Upload, append: Append, end: number): Promise<Appended> {
+async function fill(
+  deps: WriteDeps,
+  start: Upload,
+  append: Append,
+  end: number,
+  appending: Hold,
+): Promise<Appended> {
   const { id, offset, body, checksum } = append
-  const held: (() => void)[] = []
-  const pending: CellCommit[] = []
+  const held: Hold[] = []
+  const pending: Filled[] = []
   let upload = start
   let position = offset
   let settled = start.appendOffset ?? start.offset
-  const settle = async (cells: CellCommit[]) => {
+  const settle = async (filled: Filled[]) => {
     upload = await commitCells(deps)(upload, {
-      cells,
+      cells: filled.flatMap(({ cell }) => cell ?? []),
+      superseded: filled.flatMap(({ superseded }) => superseded ?? []),
+      holds: [appending, ...held],
       appendOffset: position,
       fills: fillsAt(upload, position),
     })
@@ -93,14 +104,15 @@ async function fill(deps: WriteDeps, start: Upload, append: Append, end: number)
     let more = position < end
     while (more) {
       const index = cellAt(position, upload)
-      held.push(await deps.locker.acquire(id, index, holderOf(body), true))
-      const filled = await fillCell(deps, upload, append, { index, position, end })
+      const hold = await deps.locker.acquire(id, index, holderOf(body), true)
+      held.push(hold)
+      const filled = await fillCell(deps, upload, append, { index, position, end, hold })
       position = filled.position
       more = filled.more && position < end
-      if (filled.cell && checksum) pending.push(filled.cell)
-      else if (filled.cell) await settle([filled.cell])
-      if (!checksum) held.pop()?.()
-      if (filled.failure) throw filled.failure
+      if (filled.cell && checksum) pending.push(filled)
+      else if (filled.cell) await settle([filled])
+      if (!checksum) await held.pop()?.release()
+      if (filled.failure) throw await reportLoss(deps, upload.id, filled.failure)
     }
     if (checksum) {
       await assertWhole(body)
@@ -116,7 +128,7 @@ async function fill(deps: WriteDeps, start: Upload, append: Append, end: number)
     deps.meter.chunkFailed(upload.dialect)
     throw error
   } finally {
-    for (const release of held) release()
+    await Promise.all(held.map((hold) => hold.release()))
   }
   return { offset: position, upload }
 }
@@ -129,25 +141,28 @@ async function fillCell(
   { ledger, store }: WriteDeps,
   upload: Upload,
   { body, turn, checksum }: Append,
-  { index, position, end }: { index: number; position: number; end: number },
+  { index, position, end, hold }: { index: number; position: number; end: number; hold: Hold },
 ): Promise<Filled> {
   const range = cellRange(index, upload)
-  const stored = range.start + ((await ledger.cell(upload.id, index))?.bytes ?? 0)
-  if (position > stored) throw new HttpError('offset_mismatch')
-  const known = Math.min(stored, end) - position
+  const stored = await ledger.cell(upload.id, index)
+  const storedEnd = range.start + (stored?.bytes ?? 0)
+  if (position > storedEnd) throw new HttpError('offset_mismatch')
+  const known = Math.min(storedEnd, end) - position
   const dropped = await drop(body, known, checksum)
   const from = position + dropped
   if (dropped < known || from === range.end || from === end)
-    return { position: from, cell: null, failure: null, more: dropped === known }
+    return { position: from, cell: null, superseded: null, failure: null, more: dropped === known }
 
   const length = Math.min(range.end, end) - from
   const digest = checksum ? { digest: checksum } : {}
-  const { bytes, failure } = await store.writeAt({ upload, position: from, length, body, turn, ...digest })
+  const write = { upload, stored, position: from, length, body, turn: turnUnder(turn, hold), ...digest }
+  const { bytes, failure, ...kept } = await store.writeAt(write)
   const to = from + bytes
+  const cell = { index, from: from - range.start, to: to - range.start, whole: to === range.end, ...kept }
   return {
     position: to,
-    cell:
-      bytes > 0 ? { index, from: from - range.start, to: to - range.start, whole: to === range.end } : null,
+    cell: bytes > 0 ? cell : null,
+    superseded: bytes > 0 ? (stored?.ref ?? null) : null,
     failure,
     more: bytes === length,
   }

@@ -3,7 +3,8 @@ import { HttpError, unavailable } from '../core/errors.ts'
 import { cellCount } from '../core/geometry.ts'
 import { assertNotExpired, isFinal, isOpen, isPartial, type Upload } from '../core/upload.ts'
 import { joinParts } from './concatenate.ts'
-import type { Deps, Finish } from './deps.ts'
+import { briefly, type Deps, type Finish } from './deps.ts'
+import { reportLoss } from './loss.ts'
 
 /** A chunk may be freed and sent again while we look; nobody does that for long. */
 const LOOKS = 5
@@ -55,26 +56,48 @@ export function finisher(deps: Deps): Finish {
 }
 
 async function finish(deps: Deps, id: string): Promise<Upload> {
-  const { ledger, store, meter } = deps
+  const { ledger, store } = deps
   const upload = await ledger.get(id)
-  if (upload?.status === 'FINALIZING') {
-    await finalize(deps, upload)
-    if (await ledger.transition(id, 'COMPLETED', deps.now())) meter.uploadCompleted(upload.dialect)
-  }
+  if (upload?.status === 'FINALIZING') await finishAlone(deps, id)
   const finished = await ledger.get(id)
   if (!finished) {
     // Deleted meanwhile, perhaps before its object was there to be removed.
-    if (upload) await store.remove(id)
+    if (upload) await store.remove({ ...upload, status: 'ABORTED' })
     throw new HttpError('not_found')
   }
   if (finished.status !== 'COMPLETED') throw unavailable('The upload is being completed; try again.')
   return finished
 }
 
+/** One process at a time works on an upload; who comes second finds it done. */
+async function finishAlone(deps: Deps, id: string): Promise<void> {
+  const { ledger, locker, meter } = deps
+  const hold = await locker.acquire(id, 'finish', briefly, true)
+  try {
+    const upload = await ledger.get(id)
+    if (upload?.status !== 'FINALIZING') return
+    await finalize(deps, upload)
+    if (await ledger.transition(id, 'COMPLETED', deps.now())) meter.uploadCompleted(upload.dialect)
+  } catch (error) {
+    throw await reportLoss(deps, id, error)
+  } finally {
+    await hold.release()
+  }
+}
+
 async function finalize(deps: Deps, upload: Upload): Promise<void> {
+  const { store, ledger } = deps
   if (isFinal(upload)) return joinParts(deps, upload)
-  if (await checksumHolds(deps, upload)) return deps.store.finalize?.(upload)
-  await deps.ledger.transition(upload.id, 'IN_PROGRESS', deps.now())
+  if (store.finalize) {
+    // Only then the bytes can be read, and chunks of them can't be sent again.
+    await store.finalize(upload)
+    if (await checksumHolds(deps, upload)) return
+    await ledger.transition(upload.id, 'FAILED', deps.now(), 'checksum mismatch')
+    await store.remove({ ...upload, status: 'FAILED' })
+  } else {
+    if (await checksumHolds(deps, upload)) return
+    await ledger.transition(upload.id, 'IN_PROGRESS', deps.now())
+  }
   throw new HttpError('conflict', { detail: 'The SHA-256 of the file is not the announced one.' })
 }
 

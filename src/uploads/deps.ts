@@ -1,4 +1,15 @@
-import type { Body, ChunkStore, Digest, Holder, Locker, Meter, UploadLedger } from '../core/ports.ts'
+import type {
+  Body,
+  ChunkStore,
+  Digest,
+  Fence,
+  Hold,
+  Holder,
+  Locker,
+  Meter,
+  Turn,
+  UploadLedger,
+} from '../core/ports.ts'
 import { HttpError } from '../core/errors.ts'
 import type { Upload } from '../core/upload.ts'
 
@@ -31,8 +42,40 @@ export interface WriteDeps extends Deps {
 /** The writer of a body holds its places as long as bytes keep coming. */
 export const holderOf = (body: Body): Holder => ({
   idle: () => body.idle(),
-  yield: () => body.stop(new HttpError('locked', { detail: 'Another request took this upload over.' })),
+  yield: () => body.stop(takenOver()),
 })
+
+/** Holds a place for the moment of our own work: neither idle nor to be moved. */
+export const briefly: Holder = { idle: () => false, yield: () => {} }
+
+/**
+ * Turns of a writer that holds a place: none is given once that is lost, so that nothing is written
+ * where another process writes by now.
+ */
+export function turnUnder(turn: Turn, hold: Hold): Turn {
+  if (hold.fence === null) return turn
+  const check = (): undefined => {
+    if (hold.held()) return undefined
+    turn.leave()
+    throw takenOver()
+  }
+  return {
+    enter() {
+      const free = turn.enter()
+      return free ? free.then(check) : check()
+    },
+    leave: () => turn.leave(),
+  }
+}
+
+export const fencesOf = (holds: readonly Hold[]): Fence[] =>
+  holds.flatMap(({ fence }) => (fence ? [fence] : []))
+
+export const takenOver = (): HttpError =>
+  new HttpError('locked', {
+    detail: 'Another request took this upload over.',
+    headers: { 'Retry-After': '1' },
+  })
 
 /** The status that an upload takes with its last byte: where nothing is left to do then, it is complete. */
 export const statusWhenFull = ({ store }: Pick<Deps, 'store'>, upload: Upload): 'FINALIZING' | 'COMPLETED' =>

@@ -1,4 +1,6 @@
-import type { Deps } from './deps.ts'
+import { HttpError } from '../core/errors.ts'
+import type { Upload } from '../core/upload.ts'
+import { briefly, type Deps } from './deps.ts'
 import { erase } from './remove.ts'
 
 /** How long an expired upload answers 410 before it is forgotten. */
@@ -29,49 +31,65 @@ export const reap =
     const now = deps.now()
 
     await inBatches(
-      async () => (await ledger.expired(now, BATCH)).map(({ id }) => id),
-      async (id) => {
+      () => ledger.expired(now, BATCH),
+      async ({ id }) => {
         // A slow body may be long in coming to the end of a cell; its bytes will count then.
-        if (locker.busy(id) || !(await ledger.expire(id, now))) return false
+        if ((await locker.busy(id)) || !(await ledger.expire(id, now))) return false
         reaped.expiredUploads += 1
         meter.uploadExpired()
         return true
       },
     )
     await inBatches(
-      async () => (await ledger.inStatus('EXPIRING', BATCH)).map(({ id }) => id),
-      async (id) => {
-        await locker.drain(id)
-        await store.remove(id)
-        return ledger.transition(id, 'ABORTED', now)
+      () => ledger.inStatus('EXPIRING', BATCH),
+      async (upload) => {
+        await locker.drain(upload.id)
+        await store.remove(upload)
+        return ledger.transition(upload.id, 'ABORTED', now)
       },
     )
     await inBatches(
       () => ledger.leftovers(new Date(now.getTime() - TOMBSTONE_MS), BATCH),
-      async (id) => {
-        await erase(deps, id)
+      async (upload) => {
+        await erase(deps, upload)
         reaped.removedUploads += 1
         return true
       },
     )
     return reaped
 
+    /** @returns false when another process works on the upload */
+    async function alone(upload: Upload, work: (upload: Upload) => Promise<boolean>): Promise<boolean> {
+      const hold = await locker.acquire(upload.id, 'reap', briefly, false).catch(unlessLocked)
+      if (!hold) return false
+      try {
+        return await work(upload)
+      } finally {
+        await hold.release()
+      }
+    }
+
     /** Works through what `next` gives until there is no more, or until nothing of a batch could be done. */
     async function inBatches(
-      next: () => Promise<string[]>,
-      work: (id: string) => Promise<boolean>,
+      next: () => Promise<Upload[]>,
+      work: (upload: Upload) => Promise<boolean>,
     ): Promise<void> {
       let done: number
       do {
         done = 0
-        for (const id of await next()) {
+        for (const upload of await next()) {
           if (signal.aborted) return
           try {
-            if (await work(id)) done += 1
+            if (await alone(upload, work)) done += 1
           } catch (error) {
-            onError(error, id)
+            onError(error, upload.id)
           }
         }
       } while (done > 0)
     }
   }
+
+function unlessLocked(error: unknown): null {
+  if (error instanceof HttpError && error.code === 'locked') return null
+  throw error
+}

@@ -1,11 +1,7 @@
 import { HttpError } from '../core/errors.ts'
 import { cellCount } from '../core/geometry.ts'
-import type { Holder } from '../core/ports.ts'
 import { assertOpen } from '../core/upload.ts'
-import type { Deps } from './deps.ts'
-
-/** Holds a cell for the moment of a ledger update: neither idle nor to be moved. */
-const briefly: Holder = { idle: () => false, yield: () => {} }
+import { briefly, type Deps } from './deps.ts'
 
 /**
  * Gives up what is stored of one chunk of an unfinished upload, so that it can be sent again.
@@ -20,11 +16,15 @@ export const freeChunk =
     const count = cellCount(upload)
     if (count !== null && index >= count)
       throw new HttpError('bad_request', { detail: `chunk_index: the upload has ${count} chunks, from 0.` })
-    const release = await deps.locker.acquire(id, index, briefly, true)
+    const hold = await deps.locker.acquire(id, index, briefly, true)
     try {
-      if (await deps.ledger.freeCell(id, index, deps.now())) return
+      const freed = await deps.ledger.cell(id, index)
+      if (await deps.ledger.freeCell(id, index, deps.now())) {
+        if (freed?.ref) deps.store.discard?.(upload, [freed.ref])
+        return
+      }
     } finally {
-      release()
+      await hold.release()
     }
     const now = await deps.ledger.get(id)
     if (!now) throw new HttpError('not_found')

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { HttpError } from '../core/errors.ts'
 import { cellCount, cellRange } from '../core/geometry.ts'
-import type { Body, Turn } from '../core/ports.ts'
+import type { Body, CellCommit, Hold, Turn } from '../core/ports.ts'
 import { assertOpen, completesByItself, type Upload } from '../core/upload.ts'
 import { commitCells } from './commit.ts'
-import { assertUnbroken, holderOf, type WriteDeps } from './deps.ts'
+import { assertUnbroken, holderOf, turnUnder, type WriteDeps } from './deps.ts'
+import { reportLoss } from './loss.ts'
 
 export interface PutChunk {
   id: string
@@ -26,14 +27,14 @@ export const putChunk =
     const upload = await deps.ledger.get(id)
     if (!upload) throw new HttpError('not_found')
     const length = planChunk(upload, index, body.length, deps.limits.maxUploadBytes, deps.now())
-    const release = await deps.locker.acquire(id, index, holderOf(body), true)
+    const hold = await deps.locker.acquire(id, index, holderOf(body), true)
     try {
-      await storeChunk(deps, upload, { index, body, turn, sha256, length })
+      await storeChunk(deps, upload, { index, body, turn: turnUnder(turn, hold), sha256, length, hold })
     } catch (error) {
       deps.meter.chunkFailed(upload.dialect)
-      throw error
+      throw await reportLoss(deps, upload.id, error)
     } finally {
-      release()
+      await hold.release()
     }
   }
 
@@ -67,14 +68,16 @@ export function planChunk(
 async function storeChunk(
   deps: WriteDeps,
   upload: Upload,
-  { index, body, turn, sha256, length }: Omit<PutChunk, 'id'> & { length: number },
+  { index, body, turn, sha256, length, hold }: Omit<PutChunk, 'id'> & { length: number; hold: Hold },
 ): Promise<void> {
   const { ledger, store } = deps
-  const committed = (await ledger.cell(upload.id, index))?.bytes ?? 0
+  const stored = await ledger.cell(upload.id, index)
+  const committed = stored?.bytes ?? 0
   const position = cellRange(index, upload).start
   const hash = sha256.length > 0 ? createHash('sha256') : undefined
-  const write = { upload, body, turn, ...(hash && { digest: hash }) }
+  const write = { upload, stored, body, turn, ...(hash && { digest: hash }) }
 
+  let kept: Partial<CellCommit> = {}
   let taken = 0
   let same = true
   if (committed > 0) {
@@ -84,9 +87,14 @@ async function storeChunk(
     same = compared.same
   }
   if (same && taken === committed && committed < length) {
-    const written = await store.writeAt({ ...write, position: position + taken, length: length - taken })
-    if (written.failure) throw written.failure
-    taken += written.bytes
+    const { bytes, failure, ...rest } = await store.writeAt({
+      ...write,
+      position: position + taken,
+      length: length - taken,
+    })
+    if (failure) throw failure
+    taken += bytes
+    kept = rest
   }
   assertUnbroken(body)
   if (!same) throw new HttpError('conflict', { detail: 'The chunk is stored already, with other bytes.' })
@@ -101,7 +109,9 @@ async function storeChunk(
   if (committed === length) return
 
   await commitCells(deps)(upload, {
-    cells: [{ index, from: committed, to: length, whole: true, ...(digest && { sha256: digest }) }],
+    cells: [{ index, from: committed, to: length, whole: true, ...(digest && { sha256: digest }), ...kept }],
+    holds: [hold],
+    superseded: stored?.ref ? [stored.ref] : [],
     fills: completesByItself(upload),
   })
 }

@@ -1,4 +1,5 @@
 import { HttpError } from '../core/errors.ts'
+import type { Upload } from '../core/upload.ts'
 import type { Deps } from './deps.ts'
 
 /**
@@ -9,13 +10,14 @@ import type { Deps } from './deps.ts'
 export const removeUpload =
   (deps: Deps) =>
   async (id: string): Promise<void> => {
-    if (!(await deps.ledger.markDeleted(id, deps.now()))) throw new HttpError('not_found')
-    await erase(deps, id)
+    const upload = await deps.ledger.markDeleted(id, deps.now())
+    if (!upload) throw new HttpError('not_found')
+    await erase(deps, upload)
   }
 
 /** Removes bytes and rows of an upload that nobody can see any more. Idempotent. */
-export async function erase({ locker, store, ledger }: Deps, id: string): Promise<void> {
-  await locker.drain(id)
-  await store.remove(id)
-  await ledger.purge(id)
+export async function erase({ locker, store, ledger }: Deps, upload: Upload): Promise<void> {
+  await locker.drain(upload.id)
+  await store.remove(upload)
+  await ledger.purge(upload.id)
 }

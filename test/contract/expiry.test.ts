@@ -62,7 +62,7 @@ test('bytes that could not be removed are removed by the next run, and the other
   const { uploads, clock, root } = await useUploads((store) => ({
     ...store,
     // A stand-in for a disk that fails for a moment: nothing here can make a real unlink fail once.
-    remove: (id) => (id === broken ? Promise.reject(new Error('EIO')) : store.remove(id)),
+    remove: (upload) => (upload.id === broken ? Promise.reject(new Error('EIO')) : store.remove(upload)),
   }))
   const ids = [await create(uploads, 'abc'), await create(uploads, 'def')]
   broken = ids[0] ?? null

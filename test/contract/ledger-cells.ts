@@ -71,7 +71,7 @@ function declaresLengths(fixture: () => Fixture): void {
     const id = await createDeferred()
     await ledger.commit(commitOf(id, [wholeCell(0), bytes(1, 0, 4)]))
     expect(await declares(ledger, id, 14)).toBe(true)
-    expect(await ledger.cell(id, 1)).toEqual({ index: 1, bytes: 4, whole: true })
+    expect(await ledger.cell(id, 1)).toMatchObject({ index: 1, bytes: 4, whole: true })
     expect(progressOf(await ledger.get(id))).toEqual({ status: 'IN_PROGRESS', offset: 14, storedCells: 2 })
     const moved = await ledger.commit(commitOf(id, [], { whenFull: 'COMPLETED' }))
     expect(moved).toMatchObject({ ok: true, reached: 'COMPLETED' })

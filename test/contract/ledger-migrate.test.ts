@@ -69,14 +69,14 @@ describe('migrate', () => {
     expect(migrationStatus(url, migrations).every(({ applied, reversible }) => applied && reversible)).toBe(
       true,
     )
-    expect(tables()).toEqual(['_prisma_migrations', 'chunks', 'extra', 'uploads'])
+    expect(tables()).toEqual(['_prisma_migrations', 'chunks', 'extra', 'leases', 'uploads'])
   })
 
   it('down undoes the newest first, as many as asked for, and up brings them back', () => {
     addMigration('CREATE TABLE extra (a TEXT);', 'DROP TABLE extra;')
     const all = migrateUp(url, migrations)
     expect(migrateDown(url, 1, migrations)).toEqual([SECOND])
-    expect(tables()).toEqual(['_prisma_migrations', 'chunks', 'uploads'])
+    expect(tables()).toEqual(['_prisma_migrations', 'chunks', 'leases', 'uploads'])
     expect(migrateDown(url, 99, migrations)).toEqual(all.slice(0, -1).toReversed())
     expect(tables()).toEqual(['_prisma_migrations'])
     expect(migrateUp(url, migrations)).toEqual(all)

@@ -4,6 +4,7 @@ import { countsBytes } from './ledger-commits.ts'
 import { makesFinals } from './ledger-finals.ts'
 import type { Fixture } from './ledger-fixture.ts'
 import { agreesWithModel } from './ledger-model.ts'
+import { keepsStorageNotes } from './ledger-storage.ts'
 import { keepsUploads } from './ledger-uploads.ts'
 import { movesStatuses } from './ledger-statuses.ts'
 
@@ -21,6 +22,7 @@ export function ledgerContract(name: string, open: () => Promise<Fixture>): void
     describe('commits', () => countsBytes(current))
     describe('cells and lengths', () => changesCells(current))
     describe('statuses', () => movesStatuses(current))
+    describe('storage notes', () => keepsStorageNotes(current))
     describe('final uploads', () => makesFinals(current))
     describe('model', () => agreesWithModel(current))
   })

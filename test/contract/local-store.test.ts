@@ -61,7 +61,7 @@ test('remove leaves no file behind, nor what a concatenation left that broke off
   const target = uploadOf(2 * CELL)
   await expect(store.concat(target, [upload, uploadOf(CELL)])).rejects.toThrow()
   expect(existsSync(fileOf(root, upload))).toBe(true)
-  for (const { id } of [upload, target]) await store.remove(id)
+  for (const each of [upload, target]) await store.remove(each)
   expect(
     readdirSync(root, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()),
   ).toEqual([])
@@ -71,7 +71,7 @@ test('remove fails where the file stays', async () => {
   const { root, store } = await useStore()
   const upload = uploadOf(CELL)
   await mkdir(fileOf(root, upload), { recursive: true })
-  await expect(store.remove(upload.id)).rejects.toEqual(UNAVAILABLE)
+  await expect(store.remove(upload)).rejects.toEqual(UNAVAILABLE)
 })
 
 test('nobody but the owner of the process and its group may read a file', async () => {
@@ -154,7 +154,7 @@ test('what can not be removed is a failure, and not taken for gone', async () =>
   const { root, store } = await useStore()
   const upload = uploadOf(10)
   await writeFile(path.dirname(fileOf(root, upload)), 'a file where the folder should be')
-  await expect(store.remove(upload.id)).rejects.toEqual(UNAVAILABLE)
+  await expect(store.remove(upload)).rejects.toEqual(UNAVAILABLE)
 })
 
 test('a concatenation of a part that is shorter than it should be fails, also of the first', async () => {
@@ -177,7 +177,7 @@ test('a concatenation that finds no room is 507, and leaves nothing behind once 
   const [part, target] = [uploadOf(2 * MIB), uploadOf(4 * MIB)]
   await store.writeAt(writeOf(part, 0, bytesOf(2 * MIB)))
   await expect(store.concat(target, [part, part])).rejects.toMatchObject({ code: 'insufficient_storage' })
-  await store.remove(target.id)
+  await store.remove(target)
   const shard = path.dirname(fileOf(root, target))
   expect(existsSync(shard) ? readdirSync(shard).filter((name) => name.startsWith(target.id)) : []).toEqual([])
 })
@@ -189,7 +189,7 @@ test('removing an upload whose file is a symbolic link leaves its target alone',
   const upload = uploadOf(10)
   await mkdir(path.dirname(fileOf(root, upload)))
   await symlink(target, fileOf(root, upload))
-  await store.remove(upload.id)
+  await store.remove(upload)
   expect(await readFile(target, 'utf8')).toBe('precious')
 })
 
@@ -227,7 +227,7 @@ test('a disk that turned read-only is a failure of the write, and of the check',
   execFileSync('mount', ['-o', 'remount,ro', root])
   expect(await store.writeAt(writeOf(upload, 10, bytesOf(10)))).toEqual({ bytes: 0, failure: UNAVAILABLE })
   await expect(store.check()).rejects.toMatchObject({ code: 'EROFS' })
-  await expect(store.remove(upload.id)).rejects.toEqual(UNAVAILABLE)
+  await expect(store.remove(upload)).rejects.toEqual(UNAVAILABLE)
 })
 
 test('a full disk is 507, tells the bytes that are in place, and takes the rest once there is room', async (ctx) => {
@@ -248,7 +248,7 @@ test('a full disk is 507, tells the bytes that are in place, and takes the rest 
   expect(digest.digest('hex')).toBe(sha256(arrived))
   expect(turn.inside()).toBe(false)
 
-  await store.remove(filler.id)
+  await store.remove(filler)
   const rest = bytes.subarray(full.bytes)
   expect(await store.writeAt(writeOf(upload, full.bytes, rest))).toEqual(takenWhole(rest.length))
   expect(sha256(await readAll(store, upload, 0, bytes.length))).toBe(sha256(bytes))

@@ -31,6 +31,8 @@ export const uploadOf = (size: number | null, chunkSize = CELL): Upload => ({
   offset: 0,
   appendOffset: null,
   storedCells: 0,
+  storageId: null,
+  staged: false,
   createdAt: new Date(0),
   updatedAt: new Date(0),
   expiresAt: new Date('2099-01-01'),
@@ -42,7 +44,15 @@ export const writeOf = (
   position: number,
   bytes: Uint8Array,
   fields: Partial<Write> = {},
-): Write => ({ upload, position, length: bytes.length, body: bodyOf(bytes), turn: turnOf(), ...fields })
+): Write => ({
+  upload,
+  position,
+  stored: null,
+  length: bytes.length,
+  body: bodyOf(bytes),
+  turn: turnOf(),
+  ...fields,
+})
 
 export const takenWhole = (bytes: number): Written => ({ bytes, failure: null })
 
@@ -349,7 +359,7 @@ export function storeContract(name: string, make: () => Promise<StoreFixture>): 
         const parts = [bytesOf(CELL, 1), bytesOf(CELL, 2)]
         const { target, uploads, read } = await joined(parts)
         await store.concat(target, uploads)
-        for (const { id } of uploads) await store.remove(id)
+        for (const part of uploads) await store.remove(part)
         expect(sha256(await read())).toBe(sha256(Buffer.concat(parts)))
       })
 
@@ -358,7 +368,7 @@ export function storeContract(name: string, make: () => Promise<StoreFixture>): 
         const target = uploadOf(2 * CELL)
         await expect(store.concat(target, [whole, { ...short, size: CELL }])).rejects.toThrow()
         await expect(readAll(store, target, 0, 1)).rejects.toThrow()
-        await store.remove(target.id)
+        await store.remove(target)
       })
     })
 
@@ -394,7 +404,7 @@ export function storeContract(name: string, make: () => Promise<StoreFixture>): 
     describe('remove', () => {
       it('removes the bytes of one upload, and no other', async () => {
         const [gone, kept] = [await stored(bytesOf(CELL, 1)), await stored(bytesOf(CELL, 2))]
-        await store.remove(gone.id)
+        await store.remove(gone)
         await store.finalize?.(kept)
         await expect(readAll(store, gone, 0, CELL)).rejects.toThrow()
         expect(sha256(await readAll(store, kept, 0, CELL))).toBe(sha256(bytesOf(CELL, 2)))
@@ -402,14 +412,14 @@ export function storeContract(name: string, make: () => Promise<StoreFixture>): 
 
       it('may be called again, at once too, and for an upload without a byte', async () => {
         const upload = await stored(bytesOf(CELL))
-        await Promise.all([store.remove(upload.id), store.remove(upload.id)])
-        await store.remove(upload.id)
-        await store.remove(uploadOf(10).id)
+        await Promise.all([store.remove(upload), store.remove(upload)])
+        await store.remove(upload)
+        await store.remove(uploadOf(10))
       })
 
       it('leaves nothing of the old bytes to a later write', async () => {
         const upload = await stored(bytesOf(2 * CELL, 1))
-        await store.remove(upload.id)
+        await store.remove(upload)
         const short = { ...upload, size: CELL }
         await store.writeAt(writeOf(short, 0, bytesOf(CELL, 2)))
         await store.finalize?.(short)

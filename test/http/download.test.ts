@@ -81,6 +81,8 @@ const uploadOf = (changes: Partial<Upload> = {}): Upload => ({
   offset: TEN.length,
   appendOffset: null,
   storedCells: 3,
+  storageId: null,
+  staged: false,
   createdAt: MODIFIED,
   updatedAt: MODIFIED,
   expiresAt: MODIFIED,

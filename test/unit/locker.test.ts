@@ -30,7 +30,7 @@ type Locker = ReturnType<typeof createLocker>
 function ask(locker: Locker, id: string, place: number | 'append', holder: Holder = actor(), wait = true) {
   const asked = { release: () => {}, has: false, error: null as unknown }
   locker.acquire(id, place, holder, wait).then(
-    (release) => Object.assign(asked, { release, has: true }),
+    (hold) => Object.assign(asked, { release: () => void hold.release(), has: true }),
     (error: unknown) => Object.assign(asked, { error }),
   )
   return asked

@@ -23,6 +23,8 @@ const anUpload = (fields: Partial<Upload> = {}): Upload => ({
   offset: 12,
   appendOffset: null,
   storedCells: 1,
+  storageId: null,
+  staged: false,
   createdAt: NOW,
   updatedAt: NOW,
   expiresAt: LATER,
