@@ -51,8 +51,7 @@ async function driftOf(folder: string, provider: Provider): Promise<string[]> {
     .map((name) => `${provider}: ${name} has no down.sql`)
 
   const unrecorded = await diff(datamodel(existsSync(files.snapshot) ? read(files.snapshot) : null), schema)
-  if (unrecorded !== null)
-    findings.push(`${provider}: the schema changed since the snapshot:\n${unrecorded}`)
+  if (unrecorded !== null) findings.push(`${provider}: the schema changed since the snapshot:\n${unrecorded}`)
   // To replay PostgreSQL's takes a server: that is for the tests, which have one.
   if (provider !== 'sqlite') return findings
   const missing = await diff(replayed(files.migrations, names), schema)

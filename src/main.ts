@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { ConfigError, parseConfig, type Config } from './config.ts'
+import { shownUrl } from './ledger/url.ts'
 import { createLog } from './observe/log.ts'
 import { startServer } from './server.ts'
 
@@ -48,7 +49,7 @@ function greet({ databaseUrl, storageRoot, apiKeys, developmentKeys }: Config, u
     [
       `Upload server ${version} on ${url}`,
       `  store     local disk, ${storageRoot}`,
-      `  database  ${databaseUrl}`,
+      `  database  ${shownUrl(databaseUrl)}`,
       'Try it:',
       `  curl -i -H 'X-API-Key: ${key}' -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 5' -H 'Content-Type: application/offset+octet-stream' --data-binary hello ${url}/files`,
       '',
