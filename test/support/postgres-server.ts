@@ -49,7 +49,13 @@ export async function startPostgres(): Promise<PostgresServer> {
     await writeFile(passwordFile, PASSWORD)
     if (user) for (const place of [folder, passwordFile]) await chown(place, user.uid, user.gid)
     const options = { ...user, env: { PATH: process.env['PATH'], LC_ALL: 'C' } }
-    const flags = ['--no-sync', '--encoding=UTF8', '--locale=C', '--auth=scram-sha-256', '--username=postgres']
+    const flags = [
+      '--no-sync',
+      '--encoding=UTF8',
+      '--locale=C',
+      '--auth=scram-sha-256',
+      '--username=postgres',
+    ]
     await promisify(execFile)(initdb, [...flags, `--pgdata=${data}`, `--pwfile=${passwordFile}`], options)
 
     const port = await freePort()
@@ -114,7 +120,10 @@ async function unprivileged(): Promise<{ uid: number; gid: number } | null> {
 async function reachable(installed: Binaries, folder: string, byOthers: boolean): Promise<Binaries> {
   if (!byOthers || (await isOpenToAll(path.dirname(installed.postgres)))) return installed
   const copy = path.join(folder, 'native')
-  await cp(path.join(path.dirname(installed.postgres), '..'), copy, { recursive: true, verbatimSymlinks: true })
+  await cp(path.join(path.dirname(installed.postgres), '..'), copy, {
+    recursive: true,
+    verbatimSymlinks: true,
+  })
   return { initdb: path.join(copy, 'bin', 'initdb'), postgres: path.join(copy, 'bin', 'postgres') }
 }
 
