@@ -32,21 +32,27 @@ describe.skipIf(!postgres.available)('several ledgers on one PostgreSQL', () => 
 
   const [first, second] = [() => nodes[0] as UploadLedger, () => nodes[1] as UploadLedger]
   const node = (i: number) => nodes[i % nodes.length] as UploadLedger
+  /** Deadlocks so far; the server has counted them once the connections are closed. */
   const deadlocks = () =>
     onServer(url, async (client) => {
-      const { rows } = await client.query<{ n: string }>(
-        'SELECT deadlocks AS n FROM pg_stat_database WHERE datname = current_database()',
+      const open = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'crowd'`
+      await eventually(async () => (await client.query(open)).rows.length === 0, 'the connections are closed')
+      const { rows } = await client.query<{ deadlocks: string }>(
+        'SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()',
       )
-      return Number(rows[0]?.n)
+      return Number(rows[0]?.deadlocks)
     })
 
   it('batches that touch the same uploads in any order all count, and never deadlock', async () => {
     const ids = await Promise.all(
       range(20).map(async () => (await first().create(newUpload({ size: 900 }))).id),
     )
+    const crowd = await Promise.all(
+      range(3).map(async () => createLedger(await openDb(`${url}?application_name=crowd`))),
+    )
     // Every node commits cells of its own of every upload, each in another order.
     const done = await Promise.all(
-      nodes.flatMap((ledger, n) =>
+      crowd.flatMap((ledger, n) =>
         range(30).flatMap((round) =>
           (n % 2 ? ids : ids.toReversed()).map((id) =>
             ledger.commit(commitOf(id, [wholeCell(round * 3 + n, 10)], { whenFull: 'FINALIZING' })),
@@ -58,6 +64,7 @@ describe.skipIf(!postgres.available)('several ledgers on one PostgreSQL', () => 
     expect(done.filter((each) => each.ok && each.reached === 'FINALIZING')).toHaveLength(20)
     for (const upload of await first().getAll(ids))
       expect(upload).toMatchObject({ status: 'FINALIZING', offset: 900, storedCells: 90 })
+    await Promise.all(crowd.map((ledger) => ledger.close()))
     expect(await deadlocks()).toBe(0)
   })
 
@@ -130,7 +137,7 @@ describe.skipIf(!postgres.available)('several ledgers on one PostgreSQL', () => 
       await Promise.all([
         first().freeCell(id, 0, LATER),
         second().freeCell(id, 0, LATER),
-        second().declareSize(id, 24, LATER, 'COMPLETED'),
+        second().declareSize(id, 24, LATER, null),
         node(2).commit(commitOf(id, [bytes(2, 4, 6)])),
       ])
       const upload = await first().get(id)
