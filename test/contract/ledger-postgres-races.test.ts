@@ -5,6 +5,7 @@ import { createLedger } from '../../src/ledger/ledger.ts'
 import { migrateUp } from '../../src/ledger/migrate.ts'
 import { openDb } from '../../src/ledger/open.ts'
 import { findPostgres, onServer } from '../support/postgres.ts'
+import { eventually } from '../support/slow-request.ts'
 import {
   bytes,
   commitOf,
