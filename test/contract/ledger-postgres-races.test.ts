@@ -170,4 +170,25 @@ describe.skipIf(!postgres.available)('several ledgers on one PostgreSQL', () => 
       expect((await second().findFinal(key))?.id ?? null).toBe([...others][0] ?? null)
     }
   })
+
+  it('a final upload whose rival was deleted between two statements is made after all', async () => {
+    const key = randomUUID()
+    const fresh = () => ({ ...newUpload({ dialect: 'tus', concat: 'final;/files/a' }), size: 45 })
+    const rival = await first().createFinal(fresh(), key)
+    const { client, dialect } = await openDb(url)
+    const interrupted = client.$extends({
+      query: {
+        async $executeRaw({ args, query }) {
+          const inserted = await query(args)
+          await second().markDeleted(rival.id, LATER)
+          return inserted
+        },
+      },
+    })
+    const ledger = createLedger({ client: interrupted as unknown as typeof client, dialect })
+    const made = await ledger.createFinal(fresh(), key)
+    await ledger.close()
+    expect(made.id).not.toBe(rival.id)
+    expect(await first().get(made.id)).toEqual(made)
+  })
 })
