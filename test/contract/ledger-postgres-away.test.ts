@@ -25,6 +25,13 @@ describe.skipIf(!postgres.available)('a PostgreSQL that goes away', () => {
     return ledger
   }
 
+  /** The network between a ledger and the server. */
+  async function useProxy() {
+    const proxy = await startProxy(url)
+    onTestFinished(() => proxy.close())
+    return { proxy, at: Object.assign(new URL(url), { port: new URL(proxy.url).port }).href }
+  }
+
   const recovered = (ledger: UploadLedger) =>
     eventually(
       () =>
@@ -137,9 +144,7 @@ describe.skipIf(!postgres.available)('a PostgreSQL that goes away', () => {
   })
 
   it('a server that falls silent makes the ledger unavailable in bounded time, and its connections are given up', async () => {
-    const proxy = await startProxy(url)
-    onTestFinished(() => proxy.close())
-    const at = Object.assign(new URL(url), { port: new URL(proxy.url).port }).href
+    const { proxy, at } = await useProxy()
     const ledger = await useLedger({ poolSize: 2, statementTimeoutMs: 500 }, at)
     const { id } = await ledger.create(newUpload())
     proxy.silence()
@@ -156,10 +161,27 @@ describe.skipIf(!postgres.available)('a PostgreSQL that goes away', () => {
     expect(await ledger.commit(commitOf(id, [wholeCell(1)]))).toMatchObject({ ok: true })
   })
 
+  it('the connection of a transaction in whose middle the server fell silent is not used again', async () => {
+    const { proxy, at } = await useProxy()
+    const ledger = await useLedger({ poolSize: 1, statementTimeoutMs: 500 }, at)
+    const { id } = await ledger.create(newUpload())
+    await onServer(url, async (client) => {
+      await client.query('BEGIN')
+      await client.query('SELECT 1 FROM uploads WHERE id = $1 FOR UPDATE', [id])
+      const refused = ledger.commit(commitOf(id, [wholeCell(0)]))
+      const waiting = `SELECT 1 FROM pg_locks WHERE NOT granted`
+      await eventually(async () => (await client.query(waiting)).rows.length > 0, 'it waits for the upload')
+      proxy.silence()
+      await expect(refused).rejects.toMatchObject(UNAVAILABLE)
+      await client.query('ROLLBACK')
+    })
+    proxy.restore()
+    expect(await ledger.get(id)).toMatchObject({ storedCells: 0 })
+    expect(await ledger.commit(commitOf(id, [wholeCell(0)]))).toMatchObject({ ok: true })
+  })
+
   it('check tells in bounded time that a server is silent, however long its statements may take', async () => {
-    const proxy = await startProxy(url)
-    onTestFinished(() => proxy.close())
-    const at = Object.assign(new URL(url), { port: new URL(proxy.url).port }).href
+    const { proxy, at } = await useProxy()
     const ledger = createLedger(await openDb(at, { statementTimeoutMs: 600_000 }))
     await ledger.check()
     proxy.silence()
