@@ -20,8 +20,9 @@ async function run(url: string): Promise<{ said: string; code: number }> {
   let said = ''
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => {
+      const greeted = said.includes('Try it')
       said += text
-      if (said.includes('Try it')) child.kill('SIGTERM')
+      if (!greeted && said.includes('Try it')) child.kill('SIGTERM')
     })
   const [code] = (await once(child, 'close')) as [number]
   return { said, code }
