@@ -1,5 +1,5 @@
 import { attributesOf, encryptionHeaders } from './attributes.ts'
-import { lengthOf, receiveFile, receiveText, type Received } from './body.ts'
+import { lengthOf, receiveFile, type Received } from './body.ts'
 import {
   bucketOf,
   change,

@@ -17,9 +17,9 @@ export interface S3Request {
   code: string | null
 }
 
-export interface RequestLog {
+export interface RequestLog<Request extends S3Request = S3Request> {
   /** in the order of their arrival */
-  readonly requests: S3Request[]
+  readonly requests: Request[]
   /** how many there were, of all operations or these */
   count(...operations: Operation[]): number
   /** how many there were of each operation */
@@ -28,8 +28,8 @@ export interface RequestLog {
   reset(): void
 }
 
-export function newRequestLog(): RequestLog {
-  const requests: S3Request[] = []
+export function newRequestLog<Request extends S3Request = S3Request>(): RequestLog<Request> {
+  const requests: Request[] = []
   return {
     requests,
     count: (...operations) =>
