@@ -79,14 +79,15 @@ async function refuse(
   request: S3Request,
   { error, waits }: { error: unknown; waits: boolean },
 ): Promise<void> {
-  if (res.headersSent || req.destroyed || req.socket.destroyed) {
+  const gone = req.socket.destroyed || (req.destroyed && !req.complete)
+  if (res.headersSent || gone) {
     res.destroy()
     return
   }
   const { code, status, message } = asS3Error(error)
   request.status = status
   request.code = code
-  if (!waits && !req.readableEnded) await finished(req.resume())
+  if (!waits && !req.readableEnded && !req.destroyed) await finished(req.resume())
   const empty = req.method === 'HEAD' || status === 304
   const id = randomUUID()
   const body = empty
