@@ -31,17 +31,23 @@ export function completesUploads(current: Current): void {
 
   test('the ETag is that of the ETags of the parts, with their number', async () => {
     const target = await newUpload(current())
+    const { s3, differences } = current()
     const { ETag } = await complete(current(), target, await putParts(current(), target, PARTS))
     const digests = Buffer.concat(PARTS.map((part) => Buffer.from(md5(part), 'hex')))
-    expect(ETag).toBe(`"${md5(digests)}-3"`)
-    const head = await current().s3.client.headObject({ Bucket: target.Bucket, Key: target.Key })
-    expect(head.ETag).toBe(ETag)
+    const etag = `"${md5(digests)}-3"`
+    expect((await s3.client.headObject({ Bucket: target.Bucket, Key: target.Key })).ETag).toBe(etag)
+    expect(ETag).toBe(differences.completeTellsEtag ? etag : '')
   })
 
   test('parts that are not named are left out', async () => {
     const target = await newUpload(current())
     const [first, , last] = await putParts(current(), target, PARTS)
-    await complete(current(), target, [first, last] as NamedPart[])
+    const completed = complete(current(), target, [first, last] as NamedPart[])
+    if (current().differences.completeSomeParts === 'InvalidPart') {
+      expect(await refusalOf(completed)).toEqual({ code: 'InvalidPart', status: 400 })
+      return
+    }
+    await completed
     const got = await current().s3.client.getObject({ Bucket: target.Bucket, Key: target.Key })
     expect(md5(await bytesIn(got))).toBe(md5(Buffer.concat([FIRST, LAST])))
   })
@@ -70,7 +76,9 @@ export function completesUploads(current: Current): void {
     expect(refusal).toEqual({ code: 'InvalidPart', status: 400 })
   })
 
-  test('parts out of order are InvalidPartOrder', async () => {
+  test('parts out of order are InvalidPartOrder', async ({ skip }) => {
+    const { differences, s3 } = current()
+    skip(differences.completeOutOfOrder === 'takes them', `${s3.engine} puts them in order`)
     const refusal = await refusalOfComplete([FIRST, SECOND], (parts) => parts.toReversed())
     expect(refusal).toEqual({ code: 'InvalidPartOrder', status: 400 })
   })
@@ -87,7 +95,8 @@ export function completesUploads(current: Current): void {
   test('an upload that was refused can still be completed', async () => {
     const target = await newUpload(current())
     const parts = await putParts(current(), target, [FIRST, SECOND])
-    await refusalOf(complete(current(), target, parts.toReversed()))
+    const other = parts.map((part) => ({ ...part, ETag: `"${md5(Buffer.from('x'))}"` }))
+    expect((await refusalOf(complete(current(), target, other))).code).toBe('InvalidPart')
     await complete(current(), target, parts)
   })
 
@@ -95,7 +104,7 @@ export function completesUploads(current: Current): void {
     const { client } = current().s3
     const target = await newUpload(current())
     await complete(current(), target, await putParts(current(), target, [LAST]))
-    expect(await refusalOf(client.listParts(target))).toEqual(NO_UPLOAD)
+    expect((await refusalOf(client.listParts(target))).code).toBe(current().differences.listGone)
     expect(await refusalOf(client.uploadPart({ ...target, PartNumber: 1, Body: 'x' }))).toEqual(NO_UPLOAD)
     await client.abortMultipartUpload(target).catch(() => {})
     expect((await client.headObject({ Bucket: target.Bucket, Key: target.Key })).ContentLength).toBe(
@@ -104,13 +113,12 @@ export function completesUploads(current: Current): void {
   })
 
   test('completing again says the same again, or that there is no such upload', async () => {
-    const { differences } = current()
     const target = await newUpload(current())
     const parts = await putParts(current(), target, [LAST])
-    const { ETag } = await complete(current(), target, parts)
-    if (differences.completeAgain === 'answers 200')
-      expect((await complete(current(), target, parts)).ETag).toBe(ETag)
-    else expect(await refusalOf(complete(current(), target, parts))).toEqual(NO_UPLOAD)
+    await complete(current(), target, parts)
+    const again = complete(current(), target, parts)
+    if (current().differences.completeAgain === 'answers 200') expect((await again).ETag).toContain('-1')
+    else expect(await refusalOf(again)).toEqual(NO_UPLOAD)
   })
 
   test('parts of unequal size are taken, except by R2', async () => {
@@ -118,13 +126,13 @@ export function completesUploads(current: Current): void {
     const target = await newUpload(current())
     const bodies = [FIRST, Buffer.concat([SECOND, LAST]), LAST]
     const completed = complete(current(), target, await putParts(current(), target, bodies))
-    if (differences.unequalParts) expect((await completed).ETag).toMatch(/-3"$/)
+    if (differences.unequalParts === 'taken') expect((await completed).$metadata.httpStatusCode).toBe(200)
     else expect(await refusalOf(completed)).toEqual({ code: 'InvalidPart', status: 400 })
   })
 
   test('an object that is there already stays, where the completion says so', async ({ skip }) => {
     const { differences, s3 } = current()
-    skip(!differences.conditionalWrites, `${s3.engine} has no conditional writes`)
+    skip(differences.completeIfNoneMatch === 'ignored', `${s3.engine} has no condition for it`)
     const target = await newUpload(current())
     const Parts = await putParts(current(), target, [LAST])
     await s3.client.putObject({ Bucket: target.Bucket, Key: target.Key, Body: 'x' })
@@ -135,7 +143,7 @@ export function completesUploads(current: Current): void {
 
   test('tags and encryption are those that the upload was created with', async ({ skip }) => {
     const { differences, s3 } = current()
-    skip(!differences.tagging, `${s3.engine} has no tags`)
+    skip(!differences.uploadTags, `${s3.engine} has no tags for uploads`)
     const target = await newUpload(current(), { Tagging: 'a=b', ServerSideEncryption: 'AES256' })
     await complete(current(), target, await putParts(current(), target, [LAST]))
     const key = { Bucket: target.Bucket, Key: target.Key }

@@ -23,6 +23,10 @@ export const md5 = (bytes: Uint8Array, encoding: 'hex' | 'base64' = 'hex'): stri
 
 export const sha256Base64 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('base64')
 
+/** An ETag as the document that answers a copy has it. */
+export const inDocument = ({ differences }: Fixture, etag: string): string =>
+  differences.copyEtagsQuoted ? `"${etag}"` : etag
+
 let keys = 0
 
 /** A bucket and a key that no other test uses. */
