@@ -57,7 +57,7 @@ export function checksBodies(current: Current): void {
     const { client } = current().s3
     const key = newKey(current())
     await client.putObject({ ...key, Body: streamOf(BYTES), ContentLength: BYTES.length })
-    expect(await bytesIn(await client.getObject(key))).toEqual(BYTES)
+    expect(md5(await bytesIn(await client.getObject(key)))).toBe(md5(BYTES))
   })
 
   test('a stream with a checksum behind it is stored without the framing, or not at all', async () => {
@@ -71,7 +71,7 @@ export function checksBodies(current: Current): void {
     const key = newKey(current())
     await put(key)
     const got = await s3.client.getObject(key)
-    expect(await bytesIn(got)).toEqual(BYTES)
+    expect(md5(await bytesIn(got))).toBe(md5(BYTES))
     expect(got).toMatchObject({ ETag: `"${md5(BYTES)}"` })
     expect(got.ContentEncoding ?? '').toBe('')
   })
@@ -118,7 +118,7 @@ export function checksBodies(current: Current): void {
     const client = checksumming(current())
     const key = newKey(current())
     expect((await client.putObject({ ...key, Body: BYTES })).ChecksumCRC32).toMatch(/^.{6}==$/)
-    expect(await bytesIn(await client.getObject(key))).toEqual(BYTES)
+    expect(md5(await bytesIn(await client.getObject(key)))).toBe(md5(BYTES))
   })
 
   test('an upload created with a checksum algorithm wants it of every part, and when it completes', async ({

@@ -21,7 +21,7 @@ export function keepsObjects(current: Current): void {
     const put = await client.putObject({ ...key, Body: BYTES, ...metadata })
     expect(put.ETag).toBe(`"${md5(BYTES)}"`)
     const got = await client.getObject(key)
-    expect(await bytesIn(got)).toEqual(BYTES)
+    expect(md5(await bytesIn(got))).toBe(md5(BYTES))
     expect(got).toMatchObject({ ...metadata, ETag: put.ETag, ContentLength: BYTES.length })
     expect(await client.headObject(key)).toMatchObject({ ...metadata, ContentLength: BYTES.length })
   })
@@ -74,7 +74,7 @@ export function keepsObjects(current: Current): void {
       const got = await client.getObject({ ...key, Range })
       expect(got.$metadata.httpStatusCode).toBe(206)
       expect(got.ContentRange).toBe(`bytes ${start}-${end - 1}/100000`)
-      expect(await bytesIn(got)).toEqual(BYTES.subarray(start, end))
+      expect(md5(await bytesIn(got))).toBe(md5(BYTES.subarray(start, end)))
     }
     expect((await refusalOf(client.getObject({ ...key, Range: 'bytes=100000-' }))).status).toBe(416)
   })
@@ -96,7 +96,7 @@ export function keepsObjects(current: Current): void {
     expect((await refusalOf(client.getObject({ ...key, IfNoneMatch: ETag }))).status).toBe(304)
     expect((await refusalOf(client.getObject({ ...key, IfMatch: OTHER }))).status).toBe(412)
     const got = await client.getObject({ ...key, IfMatch: ETag })
-    expect(await bytesIn(got)).toEqual(BYTES)
+    expect(md5(await bytesIn(got))).toBe(md5(BYTES))
   })
 
   test('a write that must not replace anything is 412 where something is', async () => {
@@ -132,7 +132,7 @@ export function keepsObjects(current: Current): void {
     await client.copyObject({ ...other, CopySource, MetadataDirective: 'REPLACE', ...replaced })
     const got = await client.getObject(other)
     expect(got).toMatchObject(replaced)
-    expect(await bytesIn(got)).toEqual(BYTES)
+    expect(md5(await bytesIn(got))).toBe(md5(BYTES))
   })
 
   test('deleting is 204, also when there is nothing', async () => {
@@ -193,7 +193,7 @@ export function keepsObjects(current: Current): void {
     const got = await s3.client.getObject(key)
     expect(got).toMatchObject({ ServerSideEncryption: 'aws:kms', ETag: put.ETag })
     expect(got.SSEKMSKeyId).toContain(s3.kmsKeyId)
-    expect(await bytesIn(got)).toEqual(BYTES)
+    expect(md5(await bytesIn(got))).toBe(md5(BYTES))
     expect(put.ETag === `"${md5(BYTES)}"`).toBe(differences.kmsEtagIsMd5)
   })
 

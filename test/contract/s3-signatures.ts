@@ -2,7 +2,17 @@ import { GetObjectCommand, PutObjectCommand, UploadPartCommand } from '@aws-sdk/
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { expect, test } from 'vitest'
 import { bytesOf } from '../support/bytes.ts'
-import { bytesIn, clientOf, complete, LAST, newKey, newUpload, refusalOf, tampering } from './s3-fixture.ts'
+import {
+  bytesIn,
+  clientOf,
+  complete,
+  LAST,
+  md5,
+  newKey,
+  newUpload,
+  refusalOf,
+  tampering,
+} from './s3-fixture.ts'
 import type { Current } from './s3-fixture.ts'
 
 const BYTES = bytesOf(1000)
@@ -112,7 +122,7 @@ export function checksSignatures(current: Current): void {
     const key = newKey(current())
     const put = await getSignedUrl(client, new PutObjectCommand(key))
     expect((await fetch(put, { method: 'PUT', body: BYTES })).status).toBe(200)
-    expect(await bytesIn(await client.getObject(key))).toEqual(BYTES)
+    expect(md5(await bytesIn(await client.getObject(key)))).toBe(md5(BYTES))
 
     const target = await newUpload(current())
     const part = await getSignedUrl(client, new UploadPartCommand({ ...target, PartNumber: 1 }))
