@@ -134,12 +134,20 @@ test('bytes that nothing refers to any more are removed', async () => {
 test('an object that is deleted while it is read is read to its end', async () => {
   const dir = await useFolder()
   const { client, key } = await useEmulator({ dir })
-  const bytes = bytesOf(30_000_000)
-  await client.putObject({ ...key, Body: bytes })
+  // Two files: the second is opened when the first was read.
+  const bodies = [bytesOf(20_000_000, 1), bytesOf(10_000_000, 2)]
+  const target = { ...key, UploadId: (await client.createMultipartUpload(key)).UploadId }
+  const Parts = []
+  for (const [i, Body] of bodies.entries())
+    Parts.push({
+      PartNumber: i + 1,
+      ETag: (await client.uploadPart({ ...target, PartNumber: i + 1, Body })).ETag,
+    })
+  await client.completeMultipartUpload({ ...target, MultipartUpload: { Parts } })
   const got = await client.getObject(key)
   await client.deleteObject(key)
-  expect(md5(await bytesIn(got))).toBe(md5(bytes))
-  await eventually(() => filesIn(dir).length === 0, 'the file is gone')
+  expect(md5(await bytesIn(got))).toBe(md5(Buffer.concat(bodies)))
+  await eventually(() => filesIn(dir).length === 0, 'the files are gone')
 })
 
 test('a body that breaks off leaves nothing', async () => {
@@ -188,15 +196,36 @@ test('a header or a parameter that it does not know is refused, not ignored', as
   expect(await refusalOf(client.getObjectAcl(key))).toEqual(NOT_IMPLEMENTED)
 })
 
-test('a stream in a framing that is broken is refused, however much of it is still to come', async () => {
+test.for([
+  ['a chunk that is longer than it says', 'InvalidRequest', '5\r\nhelloNO\r\n'],
+  ['a chunk without a size', 'InvalidRequest', 'hello\r\n'],
+  ['no last chunk', 'IncompleteBody', '5\r\nhello\r\n'],
+  [
+    'fewer bytes than announced',
+    'IncompleteBody',
+    '5\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n',
+  ],
+  ['another checksum behind it', 'InvalidRequest', '5\r\nhello\r\n0\r\nx-amz-checksum-sha1:AAAA\r\n\r\n'],
+] as const)('a stream with %s is %s', async ([, code, framed]) => {
   const { s3, key } = await useEmulator()
-  const checksumming = clientAt(s3.url, s3.credentials, { requestChecksumCalculation: 'WHEN_SUPPORTED' })
-  tampering(checksumming, (request) => {
+  const client = clientAt(s3.url, s3.credentials, { requestChecksumCalculation: 'WHEN_SUPPORTED' })
+  const ContentLength = code === 'IncompleteBody' ? 6 : 5
+  tampering(client, (request) => {
+    request.body = Readable.from([Buffer.from(framed)])
+  })
+  const put = client.putObject({ ...key, Body: Readable.from([Buffer.alloc(ContentLength)]), ContentLength })
+  expect(await refusalOf(put)).toEqual({ code, status: 400 })
+  expect(s3.objects()).toEqual([])
+})
+
+test('a stream in a framing that is broken gets its answer, however much of it is still to come', async () => {
+  const { s3, key } = await useEmulator()
+  const client = clientAt(s3.url, s3.credentials, { requestChecksumCalculation: 'WHEN_SUPPORTED' })
+  tampering(client, (request) => {
     request.body = Readable.from([Buffer.from('5\r\nhelloNO\r\n'), BYTES])
   })
-  const put = checksumming.putObject({ ...key, Body: Readable.from([BYTES]), ContentLength: BYTES.length })
+  const put = client.putObject({ ...key, Body: Readable.from([BYTES]), ContentLength: BYTES.length })
   expect((await refusalOf(put)).status).toBe(400)
-  expect(s3.objects()).toEqual([])
 })
 
 test('who waits for 100 Continue is refused without having to send the body', async () => {

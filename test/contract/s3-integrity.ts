@@ -11,8 +11,11 @@ import {
   newUpload,
   PARTS,
   refusalOf,
+  sha256Base64,
+  streamOf,
+  tampering,
+  type Current,
 } from './s3-fixture.ts'
-import { sha256Base64, streamOf, tampering, type Current } from './s3-fixture.ts'
 
 const BYTES = bytesOf(300_001)
 const OTHER = Buffer.from('other')
