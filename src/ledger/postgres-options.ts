@@ -13,6 +13,8 @@ const POOL_SIZE = 10
 const STATEMENT_TIMEOUT_MS = 10_000
 /** for a connection to be made, or to become free */
 const CONNECTION_TIMEOUT_MS = 5_000
+/** A connection that has its statements prepared is worth keeping through a pause. */
+const IDLE_MS = 60_000
 /** What the server is given to tell of a timeout by itself. Behind that the connection counts as dead. */
 const SILENCE_MS = 2_000
 
@@ -44,6 +46,7 @@ export const poolConfig = ({
 }: PostgresOptions) => ({
   ...connectionConfig(url),
   max: poolSize,
+  idleTimeoutMillis: IDLE_MS,
   statement_timeout: statementTimeoutMs,
   // A process that was stopped in mid-transaction must not hold up the others.
   idle_in_transaction_session_timeout: statementTimeoutMs,

@@ -7,7 +7,8 @@ import { HttpError } from '../../src/core/errors.ts'
 import { createLedger } from '../../src/ledger/ledger.ts'
 import { migrateUp } from '../../src/ledger/migrate.ts'
 import { openDb, type Db } from '../../src/ledger/open.ts'
-import { commitOf, EXPIRY, newUpload, range, START, wholeCell } from './ledger-fixture.ts'
+import { commitOf, newUpload, range, START, wholeCell } from './ledger-fixture.ts'
+import { askEverything, recording } from './ledger-statements.ts'
 import { ledgerContract } from './ledger.ts'
 
 let folder: string
@@ -198,24 +199,7 @@ describe('query plans', () => {
     const asked: string[] = []
     const db = await openDb(urlOf())
     const ledger = createLedger(recording(db, asked))
-    const { id } = await ledger.create(newUpload({ size: 1000 }))
-    await ledger.commit(commitOf(id, [wholeCell(2), wholeCell(1)]))
-    await ledger.commit(commitOf(id, [wholeCell(0)]))
-    await ledger.get(id)
-    await ledger.cell(id, 0)
-    await ledger.storedCells(id)
-    const first = await ledger.create(newUpload())
-    await ledger.list({ ownerId: 'ada', limit: 1 })
-    const { nextCursor } = await ledger.list({ ownerId: 'ada', limit: 1 })
-    await ledger.list({ ownerId: 'ada', limit: 1, cursor: nextCursor as string })
-    await ledger.list({ ownerId: 'ada', limit: 1, cursor: nextCursor as string, status: 'COMPLETED' })
-    await ledger.list({ ownerId: 'ada', limit: 1, cursor: nextCursor as string, status: 'IN_PROGRESS' })
-    await ledger.expired(EXPIRY, 10)
-    await ledger.expire(first.id, EXPIRY)
-    await ledger.leftovers(EXPIRY, 10)
-    await ledger.inStatus('FINALIZING', 10)
-    await ledger.transition(id, 'COMPLETED', START)
-    await ledger.markDeleted(id, START)
+    await askEverything(ledger)
     await ledger.close()
 
     const client = new Database(fileOf())
@@ -225,7 +209,7 @@ describe('query plans', () => {
       return { sql, steps: steps.map(({ detail }) => detail) }
     })
     client.close()
-    expect(plans.length).toBeGreaterThan(12)
+    expect(plans.length).toBeGreaterThan(15)
     for (const { sql, steps } of plans) {
       const scans = steps.filter((step) => /^SCAN (uploads|chunks|u|c|n)\b/.test(step))
       // What a limited part of a query gave may be sorted again, not what is in a table.
@@ -236,16 +220,3 @@ describe('query plans', () => {
     }
   })
 })
-
-/** The client, with the SQL of every raw statement written down. */
-function recording({ client, dialect }: Db, asked: string[]): Db {
-  const extended = client.$extends({
-    query: {
-      async $allOperations({ operation, args, query }) {
-        if (/^\$(query|execute)Raw$/.test(operation)) asked.push((args as { sql: string }).sql)
-        return query(args)
-      },
-    },
-  })
-  return { client: extended as unknown as Db['client'], dialect }
-}
