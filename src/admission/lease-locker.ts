@@ -20,10 +20,15 @@ export interface LeaseLockerParts {
   now?: () => number
 }
 
+/**
+ * A client that tus-js-client is, with its own settings, gives up some nine seconds after it lost its
+ * server: by then its place is to be had elsewhere. And a process that stands still for a few seconds is
+ * not to lose all it holds.
+ */
 const DEFAULTS: LeaseLockerOptions = {
-  ttlMs: 10_000,
-  renewMs: 2_000,
-  marginMs: 2_000,
+  ttlMs: 6_000,
+  renewMs: 1_500,
+  marginMs: 1_500,
   lookMs: 500,
   patienceMs: 30_000,
   pauseMs: 175,

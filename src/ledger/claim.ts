@@ -15,6 +15,7 @@ export interface ClaimOptions {
 
 /** A right to work on a database; it ends with the process, however that ends. */
 export interface Claim {
+  /** Idempotent. */
   release(): void
 }
 
@@ -40,6 +41,7 @@ export async function claimDatabase(url: string, options: ClaimOptions): Promise
   }
   return {
     release() {
+      if (!client.open) return
       client.exec('ROLLBACK')
       client.close()
     },
