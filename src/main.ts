@@ -19,7 +19,6 @@ if (config.developmentKeys)
 
 try {
   const server = await startServer(config, { log, version })
-  greet(config, server.url)
   const stop = async (signal: string): Promise<void> => {
     log.info({ signal }, 'shutting down')
     await server.close()
@@ -27,6 +26,7 @@ try {
     log.flush(() => process.exit(0))
   }
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(signal))
+  greet(config, server.url)
 } catch (error) {
   log.fatal({ err: error }, 'the server could not start')
   log.flush(() => process.exit(1))

@@ -1,4 +1,4 @@
-import pg from 'pg'
+import { Client, type DatabaseError } from 'pg'
 import type { MigrationSession } from './migration-session.ts'
 import { connectionConfig } from './postgres-options.ts'
 import { shownUrl } from './url.ts'
@@ -27,7 +27,7 @@ const LOCK_NOT_AVAILABLE = '55P03'
  * @throws when the database can't be reached or used
  */
 export async function postgresSession(url: string): Promise<MigrationSession> {
-  const client = new pg.Client(connectionConfig(url))
+  const client = new Client(connectionConfig(url))
   // A connection that is lost between two statements is told of by the second.
   client.on('error', () => {})
   try {
@@ -71,22 +71,22 @@ export async function postgresSession(url: string): Promise<MigrationSession> {
 
 /** Several addresses of a host give an error without words, around one for each. */
 const reasonOf = (error: unknown): string =>
-  error instanceof AggregateError ? error.errors.map(String).join(', ') : String((error as Error).message)
+  error instanceof AggregateError ? error.errors.map(String).join(', ') : (error as Error).message
 
 /** @throws when file names of any language would not fit in */
-async function assertUnicode(client: pg.Client): Promise<void> {
+async function assertUnicode(client: Client): Promise<void> {
   const { rows } = await client.query<{ server_encoding: string }>('SHOW server_encoding')
   const encoding = rows[0]?.server_encoding
   if (encoding !== 'UTF8') throw new Error(`The database must have the encoding UTF8, not ${encoding}.`)
 }
 
-async function takeLock(client: pg.Client): Promise<void> {
+async function takeLock(client: Client): Promise<void> {
   // A migration takes the time that it takes.
   await client.query(`SET statement_timeout = 0; SET lock_timeout = ${LOCK_PATIENCE_MS}`)
   try {
     await client.query('SELECT pg_advisory_lock($1)', [ADVISORY_LOCK])
   } catch (error) {
-    if ((error as pg.DatabaseError).code !== LOCK_NOT_AVAILABLE) throw error
+    if ((error as DatabaseError).code !== LOCK_NOT_AVAILABLE) throw error
     throw new Error('Another process has been migrating the database for too long.', { cause: error })
   }
   await client.query('SET lock_timeout = 0')

@@ -33,9 +33,13 @@ describe.skipIf(!postgres.available)('query plans on PostgreSQL', () => {
     const plans = await onServer(url, async (client) => {
       // Only where there is no other way is the table read or sorted now.
       await client.query('SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off')
+      await client.query('SET plan_cache_mode = force_generic_plan')
       const explained: { sql: string; plan: Step }[] = []
-      for (const sql of new Set(asked)) {
-        const { rows } = await client.query(`EXPLAIN (GENERIC_PLAN, FORMAT JSON) ${sql}`)
+      for (const [i, sql] of [...new Set(asked)].entries()) {
+        await client.query(`PREPARE s${i} AS ${sql}`)
+        const values = new Set(sql.match(/\$\d+/g)).size
+        const nulls = values > 0 ? `(${Array(values).fill('NULL').join(', ')})` : ''
+        const { rows } = await client.query(`EXPLAIN (FORMAT JSON) EXECUTE s${i} ${nulls}`)
         explained.push({ sql, plan: rows[0]['QUERY PLAN'][0].Plan as Step })
       }
       return explained

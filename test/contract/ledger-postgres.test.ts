@@ -1,4 +1,4 @@
-import pg from 'pg'
+import { Client } from 'pg'
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import type { UploadLedger } from '../../src/core/ports.ts'
 import { createLedger } from '../../src/ledger/ledger.ts'
@@ -48,8 +48,8 @@ describe.skipIf(!postgres.available)('the PostgreSQL adapter', () => {
   }
 
   /** A connection beside the ledger's, as another program may have. */
-  async function useClient(): Promise<pg.Client> {
-    const client = new pg.Client({ connectionString: url })
+  async function useClient(): Promise<Client> {
+    const client = new Client({ connectionString: url })
     await client.connect()
     onTestFinished(() => client.end())
     return client

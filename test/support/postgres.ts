@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import pg from 'pg'
+import { Client } from 'pg'
 import { afterAll, inject } from 'vitest'
 import type { Found } from './postgres-setup.ts'
 import { startPostgres, type PostgresServer } from './postgres-server.ts'
@@ -32,8 +32,9 @@ export async function startOwnPostgres(): Promise<OwnPostgres> {
     const database = async () => createDatabase(server.url)
     return { available: true, database, crash: server.crash, start: server.start }
   } catch (error) {
-    console.warn(`The tests that stop PostgreSQL are skipped: ${(error as Error).message}`)
-    const none = () => Promise.reject(error as Error)
+    const { message } = error as Error
+    console.warn(`The tests that stop PostgreSQL are skipped: ${message}`)
+    const none = () => Promise.reject(new Error(message))
     return { available: false, database: none, crash: none, start: none }
   }
 }
@@ -60,8 +61,8 @@ async function createDatabase(server: string): Promise<string> {
 }
 
 /** Runs `work` on a plain connection to a database. */
-export async function onServer<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url })
+export async function onServer<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
+  const client = new Client({ connectionString: url })
   await client.connect()
   try {
     return await work(client)

@@ -40,7 +40,9 @@ export async function startProxy(target: string, options: ProxyOptions = {}): Pr
       upstream.destroy()
       sockets.delete(client)
     }
-    for (const socket of [client, upstream]) socket.on('error', end).on('close', end)
+    client.on('error', end).on('close', end)
+    // Behind silence the client does not even learn that the other side is gone.
+    upstream.on('error', () => {}).on('close', () => hushed.has(client) || end())
     sockets.add(client)
     if (down) {
       cuts += 1
@@ -51,7 +53,7 @@ export async function startProxy(target: string, options: ProxyOptions = {}): Pr
       if (!hushed.has(client) && !client.write(bytes)) upstream.pause()
     })
     client.on('drain', () => upstream.resume())
-    upstream.on('end', () => client.end())
+    upstream.on('end', () => hushed.has(client) || client.end())
     let room = options.cutAfterBytes?.() ?? Number.POSITIVE_INFINITY
     client.on('data', (bytes) => {
       if (hushed.has(client)) return
