@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { Upload, type UploadOptions } from 'tus-js-client'
-import { startBalancer } from '../support/balancer.ts'
+import { startBalancer } from '../../scripts/cluster/balancer.ts'
 import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
 import { download, patchAt } from '../support/client.ts'
 import {
@@ -17,12 +17,12 @@ import { startProxy } from '../support/proxy.ts'
 import { ALICE } from '../support/server.ts'
 import { eventually, slowRequest } from '../support/slow-request.ts'
 
-/** Runs an upload to its end, with a connection for each request. */
+/** Runs an upload to its end. */
 const upload = (url: string, bytes: Buffer, options: Partial<UploadOptions>): Promise<string> =>
   new Promise((resolve, reject) => {
     const job: Upload = new Upload(bytes, {
       endpoint: `${url}/files`,
-      headers: { 'X-API-Key': ALICE, Connection: 'close' },
+      headers: { 'X-API-Key': ALICE },
       ...options,
       onError: reject,
       onSuccess: () => resolve(new URL(job.url ?? '').pathname),
@@ -68,7 +68,8 @@ export function writesFromSeveralProcesses(site: Site): void {
       let sent = 0
       const running = upload(proxy.url, bytes, { ...options, onProgress: (done) => (sent = done) })
       await eventually(() => sent > 3 * MIB, 'a third is sent')
-      const [killed, left] = balancer.last() === a.url ? [a, b] : [b, a]
+      await eventually(async () => (await countedBy([a, b], 'inflight_chunks')) === 1, 'a PATCH is under way')
+      const [killed, left] = (await countedBy([a], 'inflight_chunks')) === 1 ? [a, b] : [b, a]
       await killed.signal('SIGKILL')
       const path = await running
       expect(sha256(await download(left.url, path))).toBe(sha256(bytes))
