@@ -7,6 +7,8 @@ export interface Config {
   readonly databaseUrl: string
   readonly databasePoolSize: number
   readonly databaseStatementTimeoutMs: number
+  /** whether places are leased in the database, so that several processes may work on it */
+  readonly leases: boolean
   readonly storageRoot: string
   /** API key → user */
   readonly apiKeys: ReadonlyMap<string, string>
@@ -78,6 +80,7 @@ const VARIABLES = {
   DATABASE_POOL_SIZE: [integer(1, 1_000), '10', 'a whole number from 1 to 1000'],
   // A transaction may take 30 s, and is to hear of its statement before.
   DATABASE_STATEMENT_TIMEOUT_SECONDS: [integer(1, 20), '10', 'a number of seconds from 1 to 20'],
+  LEASES: [z.enum(['auto', 'on', 'off']), 'auto', 'auto, on or off'],
   STORAGE_BACKEND: [z.literal('local'), 'local', 'local'],
   STORAGE_ROOT: [z.string(), './data/files', 'a folder'],
   API_KEY_MAPPINGS: [keyMappings, 'dev-key:dev-user', 'key:user pairs, separated by commas'],
@@ -136,6 +139,9 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
   }
   if (!env['API_KEY_MAPPINGS'] && env['NODE_ENV'] === 'production')
     problems.push('API_KEY_MAPPINGS must be set when NODE_ENV is production')
+  const onSqlite = /^(file|sqlite):/.test(env['DATABASE_URL'] || VARIABLES.DATABASE_URL[1])
+  if (values['LEASES'] === 'off' && !onSqlite)
+    problems.push('LEASES must be auto or on with PostgreSQL, which any number of processes may use')
   if (problems.length > 0) throw new ConfigError(problems.join('\n'))
 
   const v = values as Values
@@ -145,6 +151,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     databaseUrl: v.DATABASE_URL,
     databasePoolSize: v.DATABASE_POOL_SIZE,
     databaseStatementTimeoutMs: v.DATABASE_STATEMENT_TIMEOUT_SECONDS * 1000,
+    leases: v.LEASES === 'on' || (v.LEASES === 'auto' && !onSqlite),
     storageRoot: v.STORAGE_ROOT,
     apiKeys: v.API_KEY_MAPPINGS,
     developmentKeys: !env['API_KEY_MAPPINGS'],

@@ -1,16 +1,21 @@
+import { randomUUID } from 'node:crypto'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { createGate } from './admission/gate.ts'
+import { createLeaseLocker } from './admission/lease-locker.ts'
 import { createLocker } from './admission/locker.ts'
 import { createApp } from './app.ts'
 import type { Config } from './config.ts'
 import { unavailable } from './core/errors.ts'
-import type { Body } from './core/ports.ts'
+import type { Body, Leases } from './core/ports.ts'
 import { createAuthenticator } from './http/auth.ts'
 import { openBody } from './http/body.ts'
 import type { OpenBody } from './http/exchange.ts'
+import { claimDatabase, type Claim } from './ledger/claim.ts'
+import { createLeases } from './ledger/leases.ts'
 import { createLedger } from './ledger/ledger.ts'
 import { migrateUp } from './ledger/migrate.ts'
 import { openDb } from './ledger/open.ts'
@@ -25,25 +30,51 @@ export interface RunningServer {
   close(): Promise<void>
 }
 
+/** about: processes that were started together shall not keep step */
 const REAP_EVERY_MS = 60_000
+/** how long an expired lease is left to those who may still believe in it */
+const SWEEP_AFTER_MS = 60_000
 /** how long a shutdown waits for a chore that is under way */
 const CHORE_PATIENCE_MS = 2_000
+/** between the end of bodies and that of connections, when a shutdown's grace is over */
+const LAST_WORDS_MS = 2_000
+/** what a process needs to end, beyond its grace */
+const ENDING_MS = LAST_WORDS_MS + CHORE_PATIENCE_MS + 2_000
 /** room for one URL of a part */
 const CONCAT_URL_BYTES = 160
 
+interface Program {
+  log: Logger
+  version: string
+}
+
 /** Builds the rooms of a process, wires them and listens. */
-export async function startServer(
-  config: Config,
-  { log, version }: { log: Logger; version: string },
-): Promise<RunningServer> {
+export async function startServer(config: Config, program: Program): Promise<RunningServer> {
+  const claim = await claimDatabase(config.databaseUrl, {
+    shared: config.leases,
+    // After a restart the process before may be in the middle of its shutdown.
+    patienceMs: config.shutdownGraceMs + ENDING_MS,
+    onWait: (file) =>
+      program.log.warn({ file }, 'another process works on the database; waiting for its end'),
+  })
+  try {
+    return await build(config, program, claim)
+  } catch (error) {
+    claim.release()
+    throw error
+  }
+}
+
+async function build(config: Config, { log, version }: Program, claim: Claim): Promise<RunningServer> {
   const applied = await migrateUp(config.databaseUrl)
   if (applied.length > 0) log.info({ applied }, 'migrations applied')
-  const ledger = createLedger(
-    await openDb(config.databaseUrl, {
-      poolSize: config.databasePoolSize,
-      statementTimeoutMs: config.databaseStatementTimeoutMs,
-    }),
-  )
+  const db = await openDb(config.databaseUrl, {
+    poolSize: config.databasePoolSize,
+    statementTimeoutMs: config.databaseStatementTimeoutMs,
+  })
+  const ledger = createLedger(db)
+  const leases = config.leases ? createLeases(db, `${hostname()} ${process.pid} ${randomUUID()}`) : null
+  const inner = createLocker()
   const store = createLocalStore(config.storageRoot)
   const metrics = createMetrics()
   const gate = createGate(config, metrics.meter)
@@ -51,7 +82,7 @@ export async function startServer(
   const uploads = createUploads({
     ledger,
     store,
-    locker: createLocker(),
+    locker: leases ? createLeaseLocker({ leases, inner }) : inner,
     meter: metrics.meter,
     now: () => new Date(),
     limits: config,
@@ -102,7 +133,7 @@ export async function startServer(
   // Without a listener node would send 100 Continue before we know whether we want the body.
   server.on('checkContinue', app)
   await listen(server, config)
-  const chores = startChores(uploads, log)
+  const chores = startChores({ uploads, leases, log })
 
   return {
     url: urlOf(server, config.host),
@@ -114,13 +145,14 @@ export async function startServer(
       const sweep = setInterval(() => server.closeIdleConnections(), 100)
       const grace = setTimeout(() => {
         bodies.stopAll()
-        setTimeout(() => server.closeAllConnections(), 2_000).unref()
+        setTimeout(() => server.closeAllConnections(), LAST_WORDS_MS).unref()
       }, config.shutdownGraceMs)
       await closed
       clearInterval(sweep)
       clearTimeout(grace)
       await idle
       await ledger.close()
+      claim.release()
     },
   }
 }
@@ -155,8 +187,14 @@ function trackBodies({ bodyIdleTimeoutMs }: Config): { open: OpenBody; stopAll()
   }
 }
 
+interface Chores {
+  uploads: Uploads
+  leases: Leases | null
+  log: Logger
+}
+
 /** What is done beside requests: finishing what a crash left, and reaping, one run at a time. */
-function startChores(uploads: Uploads, log: Logger): { stop(): Promise<void> } {
+function startChores({ uploads, leases, log }: Chores): { stop(): Promise<void> } {
   const stopping = new AbortController()
   const run = async (): Promise<void> => {
     try {
@@ -169,17 +207,26 @@ function startChores(uploads: Uploads, log: Logger): { stop(): Promise<void> } {
         stopping.signal,
       )
       if (reaped.expiredUploads + reaped.removedUploads > 0) log.info(reaped, 'reaped')
+      await leases?.sweep({ ms: SWEEP_AFTER_MS })
     } catch (error) {
       log.error({ err: error }, 'the reaper could not run')
     }
   }
-  let running = run()
-  const timer = setInterval(() => {
-    running = running.then(run)
-  }, REAP_EVERY_MS)
+  let timer: NodeJS.Timeout | undefined
+  const loop = async (): Promise<void> => {
+    await run()
+    if (stopping.signal.aborted) return
+    timer = setTimeout(
+      () => {
+        running = loop()
+      },
+      REAP_EVERY_MS * (0.75 + Math.random() / 2),
+    )
+  }
+  let running = loop()
   return {
     async stop() {
-      clearInterval(timer)
+      clearTimeout(timer)
       stopping.abort()
       // What is being copied goes on after the next start as well.
       await Promise.race([running, sleep(CHORE_PATIENCE_MS, undefined, { ref: false })])

@@ -67,3 +67,7 @@ export const throttled = (reason: ThrottleReason, retryAfterSeconds = 1): HttpEr
 
 export const unavailable = (detail?: string, cause?: unknown): HttpError =>
   new HttpError('unavailable', { ...(detail && { detail }), cause, headers: { 'Retry-After': '1' } })
+
+/** Another one has the place: again in a second. */
+export const locked = (detail?: string): HttpError =>
+  new HttpError('locked', { ...(detail && { detail }), headers: { 'Retry-After': '1' } })

@@ -1,6 +1,5 @@
-import { HttpError } from '../core/errors.ts'
 import type { Upload } from '../core/upload.ts'
-import { briefly, type Deps } from './deps.ts'
+import { briefly, isLocked, type Deps } from './deps.ts'
 import { erase } from './remove.ts'
 
 /** How long an expired upload answers 410 before it is forgotten. */
@@ -90,6 +89,6 @@ export const reap =
   }
 
 function unlessLocked(error: unknown): null {
-  if (error instanceof HttpError && error.code === 'locked') return null
+  if (isLocked(error)) return null
   throw error
 }

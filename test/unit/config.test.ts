@@ -104,6 +104,17 @@ const VARIABLES: Record<string, Row> = {
     bad: ['0', '21', ...NO_NUMBERS, ...HUGE],
     must: /seconds from 1 to 20$/,
   },
+  LEASES: {
+    key: 'leases',
+    unset: false,
+    good: [
+      ['auto', false],
+      ['on', true],
+      ['off', false],
+    ],
+    bad: ['ON', '1', 'true', 'yes'],
+    must: /auto, on or off$/,
+  },
   STORAGE_ROOT: {
     key: 'storageRoot',
     unset: './data/files',
@@ -253,6 +264,13 @@ describe('a variable', () => {
 it('every variable of the configuration is in this table', () => {
   const keys = Object.keys(parseConfig({}))
   expect(keys.filter((key) => key !== 'developmentKeys').toSorted()).toEqual([...unsetKeys].toSorted())
+})
+
+it('PostgreSQL, which several processes may use, goes with leases and not without', () => {
+  const DATABASE_URL = 'postgresql://user:secret@db/uploads'
+  for (const LEASES of [undefined, 'auto', 'on'])
+    expect(parseConfig({ DATABASE_URL, LEASES })).toMatchObject({ leases: true })
+  expect(complaint({ DATABASE_URL, LEASES: 'off' })).toMatch(/^LEASES must be auto or on with PostgreSQL/)
 })
 
 it('several bad values are told at once, a line each, and the good ones are not', () => {
