@@ -7,7 +7,7 @@ import { createLocker } from './admission/locker.ts'
 import { createApp } from './app.ts'
 import type { Config } from './config.ts'
 import { unavailable } from './core/errors.ts'
-import type { Body } from './core/ports.ts'
+import type { Body, ChunkStore, Meter, StorageNotes } from './core/ports.ts'
 import { createAuthenticator } from './http/auth.ts'
 import { openBody } from './http/body.ts'
 import type { OpenBody } from './http/exchange.ts'
@@ -17,6 +17,7 @@ import { openDb } from './ledger/open.ts'
 import { logRequest } from './observe/log.ts'
 import { createMetrics } from './observe/metrics.ts'
 import { createLocalStore } from './stores/local.ts'
+import { createS3Store } from './stores/s3/store.ts'
 import { createUploads, type Uploads } from './uploads/use-cases.ts'
 
 export interface RunningServer {
@@ -39,8 +40,8 @@ export async function startServer(
   const applied = migrateUp(config.databaseUrl)
   if (applied.length > 0) log.info({ applied }, 'migrations applied')
   const ledger = createLedger(await openDb(config.databaseUrl))
-  const store = createLocalStore(config.storageRoot)
   const metrics = createMetrics()
+  const store = openStore(config, ledger, metrics.meter)
   const gate = createGate(config, metrics.meter)
   metrics.watchLoad(gate.load)
   const uploads = createUploads({
@@ -118,6 +119,11 @@ export async function startServer(
       await ledger.close()
     },
   }
+}
+
+function openStore({ storage }: Config, notes: StorageNotes, meter: Meter): ChunkStore {
+  if (storage.backend === 'local') return createLocalStore(storage.root)
+  return createS3Store({ ...storage, name: storage.backend }, { notes, meter })
 }
 
 const listen = (server: Server, { host, port }: Config) =>

@@ -67,9 +67,9 @@ const VARIABLES: Record<string, Row> = {
     must: /file:\.\/data\/uploads\.db/,
   },
   STORAGE_ROOT: {
-    key: 'storageRoot',
-    unset: './data/files',
-    good: [['/mnt', '/mnt']],
+    key: 'storage',
+    unset: { backend: 'local', root: './data/files' },
+    good: [['/mnt', { backend: 'local', root: '/mnt' }]],
     bad: [],
     must: /folder/,
   },
