@@ -12,6 +12,7 @@ import {
   UploadPartCommand,
   UploadPartCopyCommand,
   type ListMultipartUploadsCommandInput,
+  type StorageClass,
 } from '@aws-sdk/client-s3'
 import { addAbortSignal, type Readable } from 'node:stream'
 import type { Meter } from '../../core/ports.ts'
@@ -57,7 +58,7 @@ export function createBucket(
     ServerSideEncryption: encryption.algorithm,
     ...(encryption.keyId !== null && { SSEKMSKeyId: encryption.keyId }),
   }
-  const ofFile = { ...encrypted, ...(storageClass && { StorageClass: storageClass }) }
+  const ofFile = { ...encrypted, ...(storageClass !== null && { StorageClass: storageClass as StorageClass }) }
   const timed = async <T>(put: () => Promise<T>): Promise<T> => {
     const started = performance.now()
     const result = await put()

@@ -1,4 +1,4 @@
-import type { S3, S3ClientConfig, ServerSideEncryption, StorageClass } from '@aws-sdk/client-s3'
+import type { S3, S3ClientConfig, ServerSideEncryption } from '@aws-sdk/client-s3'
 import { S3Store } from '@tus/s3-store'
 
 /** Which bucket, and how it is reached. */
@@ -15,7 +15,7 @@ export interface S3Place {
   /** how objects are encrypted at rest; null is the bucket's default */
   encryption: { algorithm: ServerSideEncryption; keyId: string | null } | null
   /** of files; null is the bucket's default. Pieces that soon go again have no use for one. */
-  storageClass: StorageClass | null
+  storageClass: string | null
 }
 
 const CONNECT_TIMEOUT_MS = 5_000
