@@ -150,7 +150,10 @@ export interface ChunkStore {
   finalize?(upload: Upload): Promise<void>
   /** Drops what `refs` name and no cell does any more. What it can't drop now, `finalize` and `remove` do. */
   discard?(upload: Upload, refs: readonly string[]): void
-  /** Writes the parts one behind the other, as the target's bytes. May be broken off and done again. */
+  /**
+   * Writes the parts one behind the other, as the target's bytes. May be broken off and done again. It
+   * may be that the parts take no more bytes then.
+   */
   concat(target: Upload, parts: readonly Upload[]): Promise<void>
   /** The bytes from `start` up to but not including `end`. */
   read(upload: Upload, range: { start: number; end: number }): AsyncIterable<Uint8Array>

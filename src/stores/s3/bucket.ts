@@ -58,7 +58,10 @@ export function createBucket(
     ServerSideEncryption: encryption.algorithm,
     ...(encryption.keyId !== null && { SSEKMSKeyId: encryption.keyId }),
   }
-  const ofFile = { ...encrypted, ...(storageClass !== null && { StorageClass: storageClass as StorageClass }) }
+  const ofFile = {
+    ...encrypted,
+    ...(storageClass !== null && { StorageClass: storageClass as StorageClass }),
+  }
   const timed = async <T>(put: () => Promise<T>): Promise<T> => {
     const started = performance.now()
     const result = await put()

@@ -1,5 +1,6 @@
 import type { S3, S3ClientConfig, ServerSideEncryption } from '@aws-sdk/client-s3'
 import { S3Store } from '@tus/s3-store'
+import { failureOf } from './errors.ts'
 
 /** Which bucket, and how it is reached. */
 export interface S3Place {
@@ -71,8 +72,19 @@ export function createClient({ bucket, region, endpoint, credentials, forcePathS
     },
   }
   const base = new Base({ partSize: PACKED_PART_BYTES, s3ClientConfig: { ...config, bucket } })
+  const { s3 } = base
+  s3.middlewareStack.add(
+    (next) => async (args) => {
+      try {
+        return await next(args)
+      } catch (error) {
+        throw failureOf(error)
+      }
+    },
+    { step: 'initialize', priority: 'high', name: 'plainFailures' },
+  )
   return {
-    s3: base.s3,
+    s3,
     bucket,
     minPartBytes: base.minPartSize,
     partBytesFor: (fileBytes) => base.partBytesFor(fileBytes),

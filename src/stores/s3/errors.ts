@@ -1,15 +1,34 @@
 import { HttpError, unavailable } from '../../core/errors.ts'
 
-/** What an error of the SDK may tell: S3's own code, the status of the answer, a code of Node. */
-interface Told {
-  name?: string
+/** What became of a request: the code and the status that S3 answered, or a code of Node. */
+interface Failure extends Error {
   code?: string
-  $metadata?: { httpStatusCode?: number }
+  status?: number
+  requestId?: string
 }
 
-const told = (error: unknown): Told => (typeof error === 'object' && error !== null ? error : {})
+/**
+ * An error of the SDK without what hangs on it: the connection, and the request with its signature,
+ * neither of which belongs into a log.
+ */
+export function failureOf(thrown: unknown): Error {
+  const { name, message, code, stack, $metadata } = thrown as Partial<SdkError>
+  const failure: Failure = Object.assign(new Error(message), { name: name ?? 'Error' })
+  if (stack) failure.stack = stack
+  if (typeof code === 'string') failure.code = code
+  if ($metadata?.httpStatusCode !== undefined) failure.status = $metadata.httpStatusCode
+  if ($metadata?.requestId !== undefined) failure.requestId = $metadata.requestId
+  return failure
+}
 
-const statusOf = (error: unknown): number | undefined => told(error).$metadata?.httpStatusCode
+interface SdkError extends Error {
+  code: unknown
+  $metadata: { httpStatusCode?: number; requestId?: string }
+}
+
+const told = (error: unknown): Partial<Failure> => (error instanceof Error ? error : {})
+
+const statusOf = (error: unknown): number | undefined => told(error).status
 
 /** Whether S3 answered with one of these codes. */
 export const isCode = (error: unknown, ...codes: string[]): boolean => codes.includes(told(error).name ?? '')

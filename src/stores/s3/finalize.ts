@@ -1,45 +1,33 @@
 import { createHash } from 'node:crypto'
-import { cellCount, cellRange } from '../../core/geometry.ts'
-import type { StorageNotes } from '../../core/ports.ts'
-import type { Cell, Upload } from '../../core/upload.ts'
+import { cellRange } from '../../core/geometry.ts'
+import type { Upload } from '../../core/upload.ts'
 import type { Assembler } from './assemble.ts'
 import type { Bucket, ListedPart, Part } from './bucket.ts'
 import { isCode, isMissing, lost } from './errors.ts'
-import type { PackSource } from './pack.ts'
+import { piecesOf, usualEtag, type Kept } from './kept-cells.ts'
 import type { Source } from './reads.ts'
-import { parseRef, type Keys, type Ref } from './refs.ts'
+import type { Keys } from './refs.ts'
 
 export interface Finalizing {
   bucket: Pick<Bucket, 'completeUpload' | 'listParts' | 'head' | 'deleteObject'>
   read: (source: Source) => AsyncIterable<Uint8Array>
   keys: Keys
-  notes: Pick<StorageNotes, 'cells'>
   assembler: Assembler
 }
 
-/** Makes the object of a file whose cells are all whole. May be broken off and done again. */
-export type MakeObject = (upload: Upload) => Promise<void>
+/** Makes the object of a file out of its cells. May be broken off and done again. */
+export type MakeObject = (upload: Upload, cells: readonly Kept[]) => Promise<void>
 
-type Kept = Cell & { where: Ref }
-
-export function createMakeObject({ bucket, read, keys, notes, assembler }: Finalizing): MakeObject {
-  return async (upload) => {
-    if (upload.size === 0) return
-    const cells = wholeCells(upload, await notes.cells(upload.id))
-    const [first, last] = [cells[0], cells.at(-1)]
-    if (first?.where.kind === 'object' && cells.length === 1) return
-    if (cells.every(({ where }) => where.kind === 'staged')) {
-      await assembler.assemble(upload, sourcesOf(upload, cells))
-      return
-    }
-    // The last piece of a file whose length was told late may be staged.
-    const others = last?.where.kind === 'staged' ? cells.slice(0, -1) : cells
+export function createMakeObject({ bucket, read, keys, assembler }: Finalizing): MakeObject {
+  return async (upload, cells) => {
+    if (cells.length === 0) return
+    if (cells.length === 1 && cells[0]?.where.kind === 'object') return
+    const pieces = piecesOf(keys, upload, cells)
+    if (pieces) return assembler.assemble(upload, pieces)
+    // The last piece of a file whose length was told late may lie beside it.
+    const others = cells.at(-1)?.where.kind === 'staged' ? cells.slice(0, -1) : cells
     if (!others.every(({ where }) => where.kind === 'part')) throw lost('its chunks do not fit together')
-    await completeParts(upload, cells)
-  }
-
-  function sourcesOf({ id }: Upload, cells: readonly Kept[]): PackSource[] {
-    return cells.map(({ where, bytes }) => ({ key: keys.piece(id, nameOf(where)), bytes }))
+    return completeParts(upload, cells)
   }
 
   async function completeParts(upload: Upload, cells: readonly Kept[]): Promise<void> {
@@ -62,11 +50,9 @@ export function createMakeObject({ bucket, read, keys, notes, assembler }: Final
     const parts: Part[] = []
     for (const { index, bytes, where } of cells) {
       const number = index + 1
-      const copied = () => {
-        const source = { key: keys.piece(id, nameOf(where)), bytes }
-        return assembler.copyWhole(keys.object(id), uploadId, number, source)
-      }
-      parts.push({ number, etag: where.kind === 'staged' ? await copied() : where.etag })
+      const copied = (name: string) =>
+        assembler.copyWhole(keys.object(id), uploadId, number, { key: keys.piece(id, name), bytes })
+      parts.push({ number, etag: where.kind === 'staged' ? await copied(where.name) : where.etag })
     }
     return parts
   }
@@ -121,32 +107,4 @@ export function createMakeObject({ bucket, read, keys, notes, assembler }: Final
     }
     return true
   }
-}
-
-/** @throws {HttpError} storage_lost 409 when the ledger's cells are not what this store wrote of the file */
-function wholeCells(upload: Upload, cells: readonly Cell[]): Kept[] {
-  const { size, chunkSize } = upload
-  if (size === null || cells.length !== cellCount({ size, chunkSize }))
-    throw new Error(`upload ${upload.id} is to be completed without all of its cells`)
-  return cells.map((cell, index) => {
-    const { start, end } = cellRange(index, upload)
-    if (!cell.whole || cell.index !== index || cell.bytes !== end - start)
-      throw new Error(`upload ${upload.id} is to be completed without all of its cell ${index}`)
-    const where = parseRef(cell.ref)
-    if (!where) throw lost('what is stored of a chunk is not in this store')
-    return { ...cell, where }
-  })
-}
-
-const nameOf = (ref: Ref): string => (ref.kind === 'staged' ? ref.name : '')
-
-/** MD5 over the MD5s of the parts, and their number: what S3 and most others make of plain parts. */
-function usualEtag(cells: readonly Kept[]): string | null {
-  const hash = createHash('md5')
-  for (const { where } of cells) {
-    const [, hex] = where.kind === 'part' ? (/^"([0-9a-f]{32})"$/.exec(where.etag) ?? []) : []
-    if (hex === undefined) return null
-    hash.update(Buffer.from(hex, 'hex'))
-  }
-  return `"${hash.digest('hex')}-${cells.length}"`
 }

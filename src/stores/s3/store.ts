@@ -3,8 +3,10 @@ import type { Upload } from '../../core/upload.ts'
 import { createAssembler } from './assemble.ts'
 import { createBucket } from './bucket.ts'
 import { createClient, type S3Place } from './client.ts'
+import { createConcat } from './concat.ts'
 import { isMissing, isRefusedByCondition, storageError } from './errors.ts'
 import { createMakeObject } from './finalize.ts'
+import { keptCells } from './kept-cells.ts'
 import { createPartBuffers } from './part-buffers.ts'
 import { presignGet } from './presign.ts'
 import { createPutFile } from './put-file.ts'
@@ -60,6 +62,7 @@ export function createS3Store(options: S3Options, { notes, meter, pauses = {} }:
   const shared = { bucket, read, keys, notes, uploadIds, buffers, minPartBytes }
   const assembler = createAssembler({ ...shared, partBytesFor })
   const makeObject = createMakeObject({ ...shared, assembler })
+  const concat = createConcat({ ...shared, makeObject, assembler })
   const { presignedSeconds } = options
 
   return {
@@ -70,7 +73,7 @@ export function createS3Store(options: S3Options, { notes, meter, pauses = {} }:
 
     finalize: (upload) =>
       surfaced(async () => {
-        await makeObject(upload)
+        await makeObject(upload, keptCells(upload, await notes.cells(upload.id)))
         if (upload.staged) await removePieces(bucket, keys, upload.id)
       }),
 
@@ -81,13 +84,7 @@ export function createS3Store(options: S3Options, { notes, meter, pauses = {} }:
       }
     },
 
-    concat: (target, parts) =>
-      surfaced(async () => {
-        for (const part of new Set(parts)) await makeObject(part)
-        const filled = parts.filter(({ size }) => size !== 0)
-        const sources = filled.map(({ id, size }) => ({ key: keys.object(id), bytes: size ?? 0 }))
-        if (sources.length > 0) await assembler.assemble(target, sources)
-      }),
+    concat: (target, parts) => surfaced(() => concat(target, parts)),
 
     read: (upload, range) =>
       readObject(reading, { key: keys.object(upload.id), range, etag: () => etagOf(upload) }, readFailure),
