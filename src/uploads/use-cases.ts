@@ -36,6 +36,8 @@ export const createUploads = (deps: Deps) => {
     missingChunks: missingChunks(deps),
     /** The bytes from `start` up to but not including `end`. */
     read: (upload: Upload, range: { start: number; end: number }) => deps.store.read(upload, range),
+    /** A URL in the storage for them, where downloads don't go through us. */
+    ...(deps.store.presign && { presign: deps.store.presign }),
   }
 }
 
