@@ -11,13 +11,21 @@ export interface PartBuffers {
 export interface Share {
   /** undefined when `bytes` more may be held at once; else resolves when they may */
   grow(bytes: number): Promise<void> | undefined
+  /** Gives back some of it; the writer may still come to need it again. */
+  shrink(bytes: number): void
   /** Gives all of it back; nothing may wait then. */
   release(): void
+  /** What to call when others wait while this writer hardly grows; null where it can't give way. */
+  onPressed(giveWay: (() => void) | null): void
 }
 
 interface Holder {
   needBytes: number
   heldBytes: number
+  /** when it last had grown by a step, or was pressed; and by how much it has grown since */
+  stepMs: number
+  stepBytes: number
+  giveWay: (() => void) | null
 }
 
 interface Waiter {
@@ -26,16 +34,32 @@ interface Waiter {
   resolve(): void
 }
 
+export interface PartBuffersOptions {
+  /** how long a writer that holds memory may take for a step while others wait */
+  patienceMs: number
+  /** how often that is looked at */
+  lookMs: number
+}
+
+const DEFAULTS: PartBuffersOptions = { patienceMs: 3_000, lookMs: 250 }
+/** Who grows by less within the patience is slow. */
+const STEP_BYTES = 256 * 1024
+
 /**
  * Grants memory as bytes arrive, so that a slow client holds only what it sent. Nobody gives back
- * before having had all that it needs, so a grant must leave an order in which everybody can still
- * get that, one after the other (Dijkstra's banker): else all might wait for all.
+ * for sure before having had all that it needs, so a grant must leave an order in which everybody
+ * can still get that, one after the other (Dijkstra's banker): else all might wait for all.
  */
-export function createPartBuffers(budgetBytes: number): PartBuffers {
+export function createPartBuffers(
+  budgetBytes: number,
+  options: Partial<PartBuffersOptions> = {},
+): PartBuffers {
+  const { patienceMs, lookMs } = { ...DEFAULTS, ...options }
   const holders = new Set<Holder>()
   let waiting: Waiter[] = []
   let held = 0
   let needed = 0
+  let ticking: NodeJS.Timeout | undefined
 
   const isSafe = (asking: Holder, bytes: number): boolean => {
     if (needed <= budgetBytes) return true
@@ -53,18 +77,59 @@ export function createPartBuffers(budgetBytes: number): PartBuffers {
     })
   }
 
-  const grant = (holder: Holder, bytes: number) => {
+  const change = (holder: Holder, bytes: number) => {
     holder.heldBytes += bytes
     held += bytes
+    holder.stepBytes += bytes
+    if (Math.abs(holder.stepBytes) >= STEP_BYTES) startStep(holder)
+  }
+
+  const startStep = (holder: Holder) => {
+    holder.stepBytes = 0
+    holder.stepMs = performance.now()
   }
 
   /** In the order of their coming, but nobody waits for one who can't be served. */
   const serve = () => {
     waiting = waiting.filter(({ holder, bytes, resolve }) => {
       if (!isSafe(holder, bytes)) return true
-      grant(holder, bytes)
+      change(holder, bytes)
       resolve()
       return false
+    })
+    if (waiting.length > 0) ticking ??= setInterval(press, lookMs).unref()
+    else {
+      clearInterval(ticking)
+      ticking = undefined
+    }
+  }
+
+  /** Presses writers that don't get on, the largest first, until the first in the queue has enough. */
+  const press = () => {
+    const [first] = waiting
+    if (!first) return
+    const slowSinceMs = performance.now() - patienceMs
+    let wanted = first.holder.needBytes - first.holder.heldBytes - (budgetBytes - held)
+    const slow = [...holders]
+      .filter(({ giveWay, stepMs }) => giveWay !== null && stepMs <= slowSinceMs)
+      .toSorted((a, b) => b.heldBytes - a.heldBytes)
+    for (const holder of slow) {
+      if (wanted <= 0 || holder.heldBytes === 0) return
+      wanted -= holder.heldBytes
+      startStep(holder)
+      holder.giveWay?.()
+    }
+  }
+
+  const grow = (holder: Holder, bytes: number): Promise<void> | undefined => {
+    if (holder.heldBytes + bytes > holder.needBytes) throw new Error('more than was said to be needed')
+    if (isSafe(holder, bytes)) {
+      change(holder, bytes)
+      return undefined
+    }
+    return new Promise((resolve) => {
+      waiting.push({ holder, bytes, resolve })
+      serve()
     })
   }
 
@@ -73,23 +138,29 @@ export function createPartBuffers(budgetBytes: number): PartBuffers {
     heldBytes: () => held,
     open(needBytes) {
       if (needBytes > budgetBytes) throw new Error(`${needBytes} bytes are more than there is memory for`)
-      const holder: Holder = { needBytes, heldBytes: 0 }
+      const holder: Holder = {
+        needBytes,
+        heldBytes: 0,
+        stepMs: performance.now(),
+        stepBytes: 0,
+        giveWay: null,
+      }
       holders.add(holder)
       needed += needBytes
       return {
-        grow(bytes) {
-          if (holder.heldBytes + bytes > needBytes) throw new Error('more than was said to be needed')
-          if (isSafe(holder, bytes)) {
-            grant(holder, bytes)
-            return undefined
-          }
-          return new Promise((resolve) => waiting.push({ holder, bytes, resolve }))
+        grow: (bytes) => grow(holder, bytes),
+        shrink(bytes) {
+          change(holder, -bytes)
+          serve()
         },
         release() {
           if (!holders.delete(holder)) return
-          held -= holder.heldBytes
           needed -= needBytes
+          change(holder, -holder.heldBytes)
           serve()
+        },
+        onPressed(giveWay) {
+          holder.giveWay = giveWay
         },
       }
     },

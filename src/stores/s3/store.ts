@@ -8,6 +8,7 @@ import { isMissing, isRefusedByCondition, storageError } from './errors.ts'
 import { createMakeObject } from './finalize.ts'
 import { keptCells } from './kept-cells.ts'
 import { createPartBuffers } from './part-buffers.ts'
+import { createPieces } from './pieces.ts'
 import { presignGet } from './presign.ts'
 import { createPutFile } from './put-file.ts'
 import { createAheadBudget, readObject, type Source } from './reads.ts'
@@ -58,6 +59,7 @@ export function createS3Store(options: S3Options, { notes, meter, pauses = {} }:
 
   const uploadIds = createUploadIds(bucket, keys, notes)
   const putFile = createPutFile(bucket, keys, notes)
+  const pieces = createPieces(bucket, read, keys, notes)
   const { minPartBytes, partBytesFor } = client
   const shared = { bucket, read, keys, notes, uploadIds, buffers, minPartBytes }
   const assembler = createAssembler({ ...shared, partBytesFor })
@@ -68,7 +70,7 @@ export function createS3Store(options: S3Options, { notes, meter, pauses = {} }:
   return {
     name: options.name,
     maxChunkBytes: Math.min(options.partBufferBytes, MAX_PART_BYTES),
-    writeAt: createWriteAt({ ...shared, putFile }),
+    writeAt: createWriteAt({ ...shared, putFile, pieces }),
     compareAt,
 
     finalize: (upload) =>
@@ -80,7 +82,7 @@ export function createS3Store(options: S3Options, { notes, meter, pauses = {} }:
     discard(upload, refs) {
       for (const text of refs) {
         const ref = parseRef(text)
-        if (ref?.kind === 'staged') bucket.deleteObject(keys.piece(upload.id, ref.name)).catch(() => {})
+        if (ref?.kind === 'staged') pieces.drop(upload, ref.name)
       }
     },
 
