@@ -15,6 +15,8 @@ interface Place {
   bucket: string
   /** null are those that the SDK finds by itself */
   credentials: Credentials | null
+  /** for aws:kms; null where there is none to test with */
+  kmsKeyId: string | null
 }
 
 /** An S3 bucket to test with, whatever is behind it. */
@@ -59,13 +61,20 @@ function endpointPlace(env: Env): Place | null {
       accessKeyId: needed(env, 'S3_TEST_ACCESS_KEY_ID'),
       secretAccessKey: needed(env, 'S3_TEST_SECRET_ACCESS_KEY'),
     },
+    kmsKeyId: env['S3_TEST_KMS_KEY_ID'] ?? null,
   }
 }
 
 function awsPlace(env: Env): Place | null {
   if (env['RUN_AWS_INTEGRATION'] !== '1') return null
-  const bucket = needed(env, 'AWS_TEST_S3_BUCKET')
-  return { engine: 'aws', url: null, region: needed(env, 'AWS_REGION'), bucket, credentials: null }
+  return {
+    engine: 'aws',
+    url: null,
+    region: needed(env, 'AWS_REGION'),
+    bucket: needed(env, 'AWS_TEST_S3_BUCKET'),
+    credentials: null,
+    kmsKeyId: env['AWS_TEST_KMS_KEY_ID'] ?? null,
+  }
 }
 
 function r2Place(env: Env): Place | null {
@@ -79,6 +88,7 @@ function r2Place(env: Env): Place | null {
       accessKeyId: needed(env, 'R2_ACCESS_KEY_ID'),
       secretAccessKey: needed(env, 'R2_SECRET_ACCESS_KEY'),
     },
+    kmsKeyId: null,
   }
 }
 
@@ -88,22 +98,33 @@ function needed(env: Env, name: string): string {
   return value
 }
 
-/**
- * A bucket of what the environment names, or of an emulator of its own.
- * @param wanted `r2` asks for R2's limits: the emulator's, unless the environment names R2
- */
-export async function openS3(wanted: { r2?: boolean } = {}): Promise<S3Endpoint> {
-  const { r2 = false } = wanted
-  const external = externalPlace(process.env)
-  if (external && (!r2 || external.engine === 'r2')) return await endpointAt(external, null)
-  const emulator = await startS3({ r2 })
+export interface Wanted {
+  /** R2's limits: the emulator's, unless the environment names R2 itself; false by default */
+  r2?: boolean
+}
+
+/** The place that openS3 goes to; null is the emulator. */
+function externalFor({ r2 = false }: Wanted): Place | null {
+  const place = externalPlace(process.env)
+  return place !== null && r2 && place.engine !== 'r2' ? null : place
+}
+
+/** What openS3 would open, before it does. */
+export const engineFor = (wanted: Wanted = {}): Engine =>
+  externalFor(wanted)?.engine ?? (wanted.r2 ? 'emulated-r2' : 'emulator')
+
+/** A bucket of what the environment names, or else of an emulator of its own. */
+export async function openS3(wanted: Wanted = {}): Promise<S3Endpoint> {
+  const external = externalFor(wanted)
+  if (external) return await endpointAt(external, null)
+  const emulator = await startS3({ r2: wanted.r2 ?? false })
   const { url, region, bucket, credentials } = emulator
-  const engine = r2 ? 'emulated-r2' : 'emulator'
-  return await endpointAt({ engine, url, region, bucket, credentials }, emulator)
+  const kmsKeyId = wanted.r2 ? null : 'test-key'
+  return await endpointAt({ engine: engineFor(wanted), url, region, bucket, credentials, kmsKeyId }, emulator)
 }
 
 /** Like openS3, closed at the end of the running test. */
-export async function useS3(wanted: { r2?: boolean } = {}): Promise<S3Endpoint> {
+export async function useS3(wanted: Wanted = {}): Promise<S3Endpoint> {
   const s3 = await openS3(wanted)
   onTestFinished(() => s3.close())
   return s3

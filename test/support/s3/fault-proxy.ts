@@ -163,7 +163,8 @@ async function* slowly(source: AsyncIterable<Buffer>, bytesPerSecond: number): A
   const step = Math.max(1, Math.floor((bytesPerSecond * TICK_MS) / 1000))
   for await (const piece of source)
     for (let at = 0; at < piece.length; at += step) {
-      yield piece.subarray(at, at + step)
-      await sleep(TICK_MS)
+      const slice = piece.subarray(at, at + step)
+      yield slice
+      await sleep((slice.length / bytesPerSecond) * 1000)
     }
 }
