@@ -81,7 +81,7 @@ describe('memory for parts', () => {
   it('that was given back stays given back', () => {
     const buffers = createPartBuffers(100)
     const [a, b] = [buffers.open(100), buffers.open(100)]
-    a.grow(60)
+    void a.grow(60)
     a.release()
     a.release()
     expect(buffers.heldBytes()).toBe(0)
@@ -94,7 +94,7 @@ describe('a writer that hardly gets on', () => {
   afterEach(() => void vi.useRealTimers())
 
   const pressable = (share: Share) => {
-    const pressed = vi.fn()
+    const pressed = vi.fn<() => void>()
     share.onPressed(pressed)
     return pressed
   }
@@ -102,7 +102,7 @@ describe('a writer that hardly gets on', () => {
   it('is asked to give way when others wait, and not before', () => {
     const buffers = createPartBuffers(100)
     const slow = buffers.open(100)
-    slow.grow(60)
+    void slow.grow(60)
     const pressed = pressable(slow)
     vi.advanceTimersByTime(60_000)
     expect(pressed).not.toHaveBeenCalled()
@@ -115,14 +115,14 @@ describe('a writer that hardly gets on', () => {
   it('is one that brings a few bytes now and then, but none that brings many', () => {
     const buffers = createPartBuffers(2000 * KIB)
     const [fast, slow] = [buffers.open(1990 * KIB), buffers.open(1990 * KIB)]
-    fast.grow(100 * KIB)
-    slow.grow(100 * KIB)
+    void fast.grow(100 * KIB)
+    void slow.grow(100 * KIB)
     const [fastPressed, slowPressed] = [pressable(fast), pressable(slow)]
     const waiting = buffers.open(2000 * KIB)
     void waiting.grow(1900 * KIB)
     for (let second = 0; second < 4; second++) {
-      fast.grow(300 * KIB)
-      slow.grow(1)
+      void fast.grow(300 * KIB)
+      void slow.grow(1)
       vi.advanceTimersByTime(1000)
     }
     expect(slowPressed).toHaveBeenCalled()
@@ -132,7 +132,7 @@ describe('a writer that hardly gets on', () => {
   it('that can not give way just now is left alone', () => {
     const buffers = createPartBuffers(100)
     const slow = buffers.open(100)
-    slow.grow(60)
+    void slow.grow(60)
     const pressed = pressable(slow)
     slow.onPressed(null)
     void buffers.open(100).grow(60)
@@ -144,7 +144,7 @@ describe('a writer that hardly gets on', () => {
     const buffers = createPartBuffers(1000 * KIB)
     const shares = [100, 500, 300].map((kib) => {
       const share = buffers.open((kib + 50) * KIB)
-      share.grow(kib * KIB)
+      void share.grow(kib * KIB)
       return share
     })
     const pressed = shares.map(pressable)
