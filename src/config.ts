@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { MAX_CELLS } from './core/geometry.ts'
 
 /** What the process was told by its environment: parsed once, typed, frozen. */
 export interface Config {
@@ -9,7 +10,7 @@ export interface Config {
   readonly databaseStatementTimeoutMs: number
   /** whether places are leased in the database, so that several processes may work on it */
   readonly leases: boolean
-  readonly storageRoot: string
+  readonly storage: { readonly backend: 'local'; readonly root: string } | S3Config
   /** API key → user */
   readonly apiKeys: ReadonlyMap<string, string>
   /** true when the keys are the well-known development ones */
@@ -32,8 +33,27 @@ export interface Config {
   readonly logLevel: string
 }
 
+/** A bucket, and how it is used. What is null is left to the SDK or to the bucket. */
+export interface S3Config {
+  readonly backend: 's3' | 'r2'
+  readonly bucket: string
+  readonly region: string
+  readonly endpoint: string | null
+  readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string } | null
+  readonly forcePathStyle: boolean
+  readonly keyPrefix: string
+  readonly encryption: { readonly algorithm: 'AES256' | 'aws:kms'; readonly keyId: string | null } | null
+  readonly storageClass: string | null
+  readonly partBufferBytes: number
+  readonly maxRetries: number
+  /** null: downloads go through us */
+  readonly presignedSeconds: number | null
+}
+
 /** Every variable that does not parse, a line each. */
 export class ConfigError extends Error {}
+
+const MIB = 1024 * 1024
 
 const integer = (least: number, most = Number.MAX_SAFE_INTEGER) =>
   z
@@ -68,6 +88,10 @@ const isDatabaseUrl = (text: string): boolean =>
   /^(file|sqlite):./.test(text) ||
   (/^postgres(ql)?:\/\/[^\s/?#]*\/[^\s/?#@]+(\?\S*)?$/.test(text) && URL.canParse(text))
 
+const bucketName = z.string().regex(/^([\w.-]{3,255})?$/)
+const endpointUrl = z.string().refine((text) => text === '' || isHttpUrl(text))
+const flag = z.enum(['0', '1', 'false', 'true']).transform((text) => text === '1' || text === 'true')
+
 /** One row a variable: how it parses, its default, and what it must be, in words for the operator. */
 const VARIABLES = {
   HOST: [z.string(), '127.0.0.1', 'an address to listen on'],
@@ -81,8 +105,31 @@ const VARIABLES = {
   // A transaction may take 30 s, and is to hear of its statement before.
   DATABASE_STATEMENT_TIMEOUT_SECONDS: [integer(1, 20), '10', 'a number of seconds from 1 to 20'],
   LEASES: [z.enum(['auto', 'on', 'off']), 'auto', 'auto, on or off'],
-  STORAGE_BACKEND: [z.literal('local'), 'local', 'local'],
+  STORAGE_BACKEND: [z.enum(['local', 's3', 'r2']), 'local', 'local, s3 or r2'],
   STORAGE_ROOT: [z.string(), './data/files', 'a folder'],
+  S3_BUCKET: [bucketName, '', 'the name of a bucket'],
+  AWS_REGION: [z.string().regex(/^[a-z0-9-]+$/), 'us-east-1', 'a region such as eu-central-1'],
+  S3_ENDPOINT_URL: [endpointUrl, '', 'an http(s) URL'],
+  S3_ACCESS_KEY_ID: [z.string(), '', 'the id of an access key'],
+  S3_SECRET_ACCESS_KEY: [z.string(), '', 'a secret access key'],
+  S3_FORCE_PATH_STYLE: [flag, 'false', 'true or false'],
+  S3_KEY_PREFIX: [
+    z.string().regex(/^(?!.*(^|\/)\.{0,2}\/)[\w./-]+$/),
+    'uploads/',
+    'letters, digits and . _ - /, without a slash at the start or two in a row',
+  ],
+  S3_SSE: [z.enum(['', 'AES256', 'aws:kms']), '', 'AES256 or aws:kms'],
+  S3_SSE_KMS_KEY_ID: [z.string(), '', 'the id or the ARN of a KMS key'],
+  S3_STORAGE_CLASS: [z.string().regex(/^[A-Z_]*$/), '', 'a storage class such as STANDARD_IA'],
+  S3_PART_BUFFER_BYTES: [integer(8 * MIB), '134217728', 'a number of bytes, at least 8388608'],
+  R2_ACCOUNT_ID: [z.string().regex(/^[0-9a-f]*$/), '', 'the id of a Cloudflare account'],
+  R2_BUCKET: [bucketName, '', 'the name of a bucket'],
+  R2_ACCESS_KEY_ID: [z.string(), '', 'the id of an R2 token'],
+  R2_SECRET_ACCESS_KEY: [z.string(), '', 'the secret of an R2 token'],
+  R2_ENDPOINT_URL: [endpointUrl, '', 'an http(s) URL'],
+  MAX_RETRIES: [integer(0, 100), '3', 'a whole number from 0 to 100'],
+  DOWNLOAD_REDIRECT: [z.enum(['off', 'presigned']), 'off', 'off or presigned'],
+  PRESIGNED_URL_SECONDS: [integer(1, 604_800), '300', 'a number of seconds from 1 to 604800'],
   API_KEY_MAPPINGS: [keyMappings, 'dev-key:dev-user', 'key:user pairs, separated by commas'],
   CHUNK_SIZE_BYTES: [integer(1), '5242880', 'a number of bytes, at least 1'],
   MAX_UPLOAD_BYTES: [integer(1), '50000000000', 'a number of bytes, at least 1'],
@@ -106,11 +153,7 @@ const VARIABLES = {
     '',
     'the http(s) URL that clients reach this server by, or / for relative URLs',
   ],
-  TRUST_PROXY: [
-    z.enum(['0', '1', 'false', 'true']).transform((text) => text === '1' || text === 'true'),
-    'false',
-    'true or false',
-  ],
+  TRUST_PROXY: [flag, 'false', 'true or false'],
   METRICS_TOKEN: [z.string(), '', 'a token'],
   LOG_LEVEL: [
     z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
@@ -142,9 +185,11 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
   const onSqlite = /^(file|sqlite):/.test(env['DATABASE_URL'] || VARIABLES.DATABASE_URL[1])
   if (values['LEASES'] === 'off' && !onSqlite)
     problems.push('LEASES must be auto or on with PostgreSQL, which any number of processes may use')
+  const v = values as Values
+  // What does not fit together is told when every value by itself makes sense.
+  if (problems.length === 0) problems.push(...storageProblems(v))
   if (problems.length > 0) throw new ConfigError(problems.join('\n'))
 
-  const v = values as Values
   return Object.freeze({
     host: v.HOST,
     port: v.PORT,
@@ -152,7 +197,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     databasePoolSize: v.DATABASE_POOL_SIZE,
     databaseStatementTimeoutMs: v.DATABASE_STATEMENT_TIMEOUT_SECONDS * 1000,
     leases: v.LEASES === 'on' || (v.LEASES === 'auto' && !onSqlite),
-    storageRoot: v.STORAGE_ROOT,
+    storage: Object.freeze(storageOf(v)),
     apiKeys: v.API_KEY_MAPPINGS,
     developmentKeys: !env['API_KEY_MAPPINGS'],
     chunkSizeBytes: v.CHUNK_SIZE_BYTES,
@@ -172,3 +217,78 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     logLevel: v.LOG_LEVEL,
   })
 }
+
+const orNull = (text: string): string | null => text || null
+
+function storageOf(v: Values): Config['storage'] {
+  if (v.STORAGE_BACKEND === 'local') return { backend: 'local', root: v.STORAGE_ROOT }
+  const shared = {
+    keyPrefix: v.S3_KEY_PREFIX,
+    encryption: v.S3_SSE ? { algorithm: v.S3_SSE, keyId: orNull(v.S3_SSE_KMS_KEY_ID) } : null,
+    storageClass: orNull(v.S3_STORAGE_CLASS),
+    partBufferBytes: v.S3_PART_BUFFER_BYTES,
+    maxRetries: v.MAX_RETRIES,
+    presignedSeconds: v.DOWNLOAD_REDIRECT === 'presigned' ? v.PRESIGNED_URL_SECONDS : null,
+  }
+  if (v.STORAGE_BACKEND === 'r2')
+    return {
+      ...shared,
+      backend: 'r2',
+      bucket: v.R2_BUCKET,
+      region: 'auto',
+      endpoint: v.R2_ENDPOINT_URL || `https://${v.R2_ACCOUNT_ID}.r2.cloudflarestorage.com`,
+      credentials: { accessKeyId: v.R2_ACCESS_KEY_ID, secretAccessKey: v.R2_SECRET_ACCESS_KEY },
+      forcePathStyle: true,
+    }
+  const credentials = { accessKeyId: v.S3_ACCESS_KEY_ID, secretAccessKey: v.S3_SECRET_ACCESS_KEY }
+  return {
+    ...shared,
+    backend: 's3',
+    bucket: v.S3_BUCKET,
+    region: v.AWS_REGION,
+    endpoint: orNull(v.S3_ENDPOINT_URL),
+    credentials: v.S3_ACCESS_KEY_ID ? credentials : null,
+    forcePathStyle: v.S3_FORCE_PATH_STYLE,
+  }
+}
+
+/** What is missing for the storage that was chosen, or does not go with it. */
+function storageProblems(v: Values): string[] {
+  if (v.STORAGE_BACKEND === 'local')
+    return v.DOWNLOAD_REDIRECT === 'off'
+      ? []
+      : ['DOWNLOAD_REDIRECT must be off when STORAGE_BACKEND is local']
+  const longestFile = MAX_CELLS * v.S3_PART_BUFFER_BYTES
+  const problems: [boolean, string][] = [
+    [v.CHUNK_SIZE_BYTES > v.S3_PART_BUFFER_BYTES, 'CHUNK_SIZE_BYTES must be at most S3_PART_BUFFER_BYTES'],
+    [
+      v.MAX_UPLOAD_BYTES > longestFile,
+      `MAX_UPLOAD_BYTES must be at most ${MAX_CELLS} times S3_PART_BUFFER_BYTES`,
+    ],
+    [
+      v.S3_SSE_KMS_KEY_ID !== '' && v.S3_SSE !== 'aws:kms',
+      'S3_SSE must be aws:kms when S3_SSE_KMS_KEY_ID is set',
+    ],
+    ...(v.STORAGE_BACKEND === 'r2' ? r2Problems(v) : s3Problems(v)),
+  ]
+  return problems.flatMap(([wrong, words]) => (wrong ? [words] : []))
+}
+
+const s3Problems = (v: Values): [boolean, string][] => [
+  [v.S3_BUCKET === '', 'S3_BUCKET must be set when STORAGE_BACKEND is s3'],
+  [
+    (v.S3_ACCESS_KEY_ID === '') !== (v.S3_SECRET_ACCESS_KEY === ''),
+    'S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY must be set together',
+  ],
+]
+
+const r2Problems = (v: Values): [boolean, string][] => [
+  [v.R2_BUCKET === '', 'R2_BUCKET must be set when STORAGE_BACKEND is r2'],
+  [v.R2_ACCESS_KEY_ID === '', 'R2_ACCESS_KEY_ID must be set when STORAGE_BACKEND is r2'],
+  [v.R2_SECRET_ACCESS_KEY === '', 'R2_SECRET_ACCESS_KEY must be set when STORAGE_BACKEND is r2'],
+  [
+    v.R2_ACCOUNT_ID === '' && v.R2_ENDPOINT_URL === '',
+    'R2_ACCOUNT_ID or R2_ENDPOINT_URL must be set when STORAGE_BACKEND is r2',
+  ],
+  [v.S3_SSE !== '', 'S3_SSE must not be set when STORAGE_BACKEND is r2: R2 encrypts everything itself'],
+]

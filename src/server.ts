@@ -10,7 +10,7 @@ import { createLocker } from './admission/locker.ts'
 import { createApp } from './app.ts'
 import type { Config } from './config.ts'
 import { unavailable } from './core/errors.ts'
-import type { Body, Leases } from './core/ports.ts'
+import type { Body, ChunkStore, Leases, Meter, StorageNotes } from './core/ports.ts'
 import { createAuthenticator } from './http/auth.ts'
 import { openBody } from './http/body.ts'
 import type { OpenBody } from './http/exchange.ts'
@@ -22,6 +22,7 @@ import { openDb } from './ledger/open.ts'
 import { logRequest } from './observe/log.ts'
 import { createMetrics } from './observe/metrics.ts'
 import { createLocalStore } from './stores/local.ts'
+import { createS3Store } from './stores/s3/store.ts'
 import { createUploads, type Uploads } from './uploads/use-cases.ts'
 
 export interface RunningServer {
@@ -75,8 +76,8 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
   const ledger = createLedger(db)
   const leases = config.leases ? createLeases(db, `${hostname()} ${process.pid} ${randomUUID()}`) : null
   const inner = createLocker()
-  const store = createLocalStore(config.storageRoot)
   const metrics = createMetrics()
+  const store = openStore(config, ledger, metrics.meter)
   const gate = createGate(config, metrics.meter)
   metrics.watchLoad(gate.load)
   const uploads = createUploads({
@@ -155,6 +156,11 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
       claim.release()
     },
   }
+}
+
+function openStore({ storage }: Config, notes: StorageNotes, meter: Meter): ChunkStore {
+  if (storage.backend === 'local') return createLocalStore(storage.root)
+  return createS3Store({ ...storage, name: storage.backend }, { notes, meter })
 }
 
 const listen = (server: Server, { host, port }: Config) =>

@@ -143,22 +143,36 @@ export interface Turn {
 /** Holds bytes; what counts is the ledger's business. */
 export interface ChunkStore {
   readonly name: string
+  /** The longest cell that it takes. Absent where there is no limit. */
+  readonly maxChunkBytes?: number
   /** Writes at most `length` bytes of the body at their absolute place. A broken body or a failed write is a result. */
   writeAt(write: Write): Promise<Written>
-  /** Reads at most `length` bytes of the body and compares them with what is stored at the place. */
+  /** Reads at most `length` bytes of the body, which are what is committed of the cell, and compares them with it. */
   compareAt(write: Write): Promise<Written & { same: boolean }>
   /** Makes one object of the cells; may be broken off and done again. Absent where cells are in place from the start. */
   finalize?(upload: Upload): Promise<void>
   /** Drops what `refs` name and no cell does any more. What it can't drop now, `finalize` and `remove` do. */
   discard?(upload: Upload, refs: readonly string[]): void
-  /** Writes the parts one behind the other, as the target's bytes. May be broken off and done again. */
+  /**
+   * Writes the parts one behind the other, as the target's bytes. May be broken off and done again. It
+   * may be that the parts take no more bytes then.
+   */
   concat(target: Upload, parts: readonly Upload[]): Promise<void>
   /** The bytes from `start` up to but not including `end`. */
   read(upload: Upload, range: { start: number; end: number }): AsyncIterable<Uint8Array>
+  /** A URL that gives the bytes to whoever has it, for a short time. Absent where downloads go through us. */
+  presign?(upload: Upload, headers: PresentedAs): Promise<string>
   /** Removes every byte of it, counted or not. Idempotent. */
   remove(upload: Upload): Promise<void>
   /** @throws when bytes can't be stored or read right now */
   check(): Promise<void>
+}
+
+/** What the answer to a download is to say of the file. */
+export interface PresentedAs {
+  contentType: string
+  contentDisposition: string
+  cacheControl: string
 }
 
 export interface Write {
@@ -172,13 +186,15 @@ export interface Write {
   turn: Turn
   /** sees every byte in order, as it is written */
   digest?: Digest
+  /** Fewer than `length` bytes will never be committed: they need not be in place. */
+  allOrNothing?: boolean
 }
 
 export interface Digest {
   update(bytes: Uint8Array): unknown
 }
 
-/** `bytes` are in place even when `failure` tells why there are no more. */
+/** `bytes` are in place (unless all or nothing was asked for, and they are not all) even when `failure` tells why there are no more. */
 export interface Written {
   bytes: number
   /** the store's own failure; a body that broke off tells in `body.cause` */
@@ -278,4 +294,8 @@ export interface Meter {
   throttled(reason: ThrottleReason): void
   /** Seconds of one commit, from its call to its durability. */
   ledgerUpdate(seconds: number): void
+  /** A request to the storage that is tried again. */
+  storeRetried(operation: string): void
+  /** Seconds of one write to the storage that succeeded. */
+  storePut(seconds: number): void
 }

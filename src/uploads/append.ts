@@ -104,6 +104,7 @@ async function fill(
   let upload = start
   let position = offset
   let settled = start.appendOffset ?? start.offset
+  let judged = false
   const settle = async (filled: Filled[]) => {
     upload = await commitCells(deps)(upload, {
       cells: filled.flatMap(({ cell }) => cell ?? []),
@@ -133,6 +134,7 @@ async function fill(
       await assertWhole(body)
       checksum.verify()
     }
+    judged = true
     // Where the last bytes were dropped, the ledger has yet to learn where the client is; and an upload
     // whose bytes are all there may have waited for this PATCH to complete it.
     const unrecorded = position !== upload.offset && position !== settled
@@ -140,6 +142,12 @@ async function fill(
     if (pending.length > 0 || (isOpen(upload.status) && (unrecorded || unfinished))) await settle(pending)
     await assertWhole(body)
   } catch (error) {
+    // What a commit was tried for may count, whatever came of it.
+    if (!judged)
+      deps.store.discard?.(
+        upload,
+        pending.flatMap(({ cell }) => cell?.ref ?? []),
+      )
     deps.meter.chunkFailed(upload.dialect)
     throw error
   }
@@ -167,7 +175,8 @@ async function fillCell(
     return { position: from, cell: null, superseded: null, failure: null, more: dropped === known }
 
   const length = Math.min(range.end, end) - from
-  const digest = checksum ? { digest: checksum } : {}
+  // A body that is shorter than it said is broken, and under a checksum counts nothing then.
+  const digest = checksum ? { digest: checksum, allOrNothing: body.length !== null } : {}
   const write = { upload, stored, position: from, length, body, turn: turnUnder(turn, hold), ...digest }
   const { bytes, failure, ...kept } = await store.writeAt(write)
   const to = from + bytes

@@ -30,7 +30,7 @@ const USED_PART_MS = 3_600_000
 export const concatenate =
   (deps: WriteDeps) =>
   async ({ parts: ids, ...wanted }: Concatenate): Promise<Upload> => {
-    const { ledger, limits, meter } = deps
+    const { ledger, store, limits, meter } = deps
     const key = createHash('sha256')
       .update([wanted.ownerId, ...ids].join('\0'))
       .digest('hex')
@@ -47,7 +47,7 @@ export const concatenate =
       const size = parts.reduce((sum, part) => sum + (part.size ?? 0), 0)
       assertFits(size, limits.maxUploadBytes)
       await ledger.setExpiry(ids, expiresAt)
-      const chunkSize = planChunkSize(size, null, limits)
+      const chunkSize = planChunkSize(size, null, { ...limits, maxChunkBytes: store.maxChunkBytes })
       const rest = { dialect: 'tus', checksumSha256: null, createdAt: now, expiresAt } as const
       return ledger.createFinal({ ...wanted, ...rest, size, chunkSize }, key)
     }

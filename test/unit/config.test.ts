@@ -116,9 +116,9 @@ const VARIABLES: Record<string, Row> = {
     must: /auto, on or off$/,
   },
   STORAGE_ROOT: {
-    key: 'storageRoot',
-    unset: './data/files',
-    good: [['/mnt', '/mnt']],
+    key: 'storage',
+    unset: { backend: 'local', root: './data/files' },
+    good: [['/mnt', { backend: 'local', root: '/mnt' }]],
     bad: [],
     must: /folder/,
   },
