@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { S3 } from '@aws-sdk/client-s3'
 import type { GetObjectCommandOutput, S3ClientConfig, S3ServiceException } from '@aws-sdk/client-s3'
@@ -27,12 +27,9 @@ export const sha256Base64 = (bytes: Uint8Array): string => createHash('sha256').
 export const inDocument = ({ differences }: Fixture, etag: string): string =>
   differences.copyEtagsQuoted ? `"${etag}"` : etag
 
-let keys = 0
-
 /** A bucket and a key that no other test uses. */
 export function newKey({ s3 }: Fixture, name = 'key'): { Bucket: string; Key: string } {
-  keys += 1
-  return { Bucket: s3.bucket, Key: `${s3.prefix}${keys}/${name}` }
+  return { Bucket: s3.bucket, Key: `${s3.prefix}${randomUUID()}/${name}` }
 }
 
 /** A client with another configuration than that of the fixture. */

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { attributesOf, encryptionHeaders } from './attributes.ts'
 import { lengthOf, receiveFile, type Received } from './body.ts'
 import {
@@ -24,13 +25,11 @@ const MAX_LISTED_PARTS = 1000
 /** A range may be copied out of a larger object alone. */
 const MIN_RANGE_SOURCE_BYTES = 5 * 1024 * 1024
 
-let created = 0
-
 /** Ids grow, so that they stand in the order of creation. */
 function newUploadId(): string {
-  created += 1
   const time = Date.now().toString(36).padStart(9, '0')
-  return `${time}${created.toString(36).padStart(6, '0')}${crypto.randomUUID().replaceAll('-', '')}`
+  const within = process.hrtime.bigint().toString(36).padStart(13, '0')
+  return `${time}${within}${randomUUID().replaceAll('-', '')}`
 }
 
 export function createUpload(call: Call): Answer {

@@ -63,6 +63,8 @@ export type Operation = keyof typeof TABLE
 export interface Target {
   /** null for a request that is none of the operations known here, or has a parameter not known of it */
   operation: Operation | null
+  /** decoded */
+  path: string
   /** empty on the service */
   bucket: string
   /** empty on a bucket */
@@ -73,7 +75,8 @@ export interface Target {
 /** @param url the target of the request line; never normalised, because keys may have empty or dotted segments */
 export function targetOf(method: string, url: string, headers: Record<string, unknown>): Target {
   const [rawPath, rawQuery = ''] = splitOnce(url, '?')
-  const [bucket, key = ''] = splitOnce(decode(rawPath.slice(1)), '/')
+  const path = decode(rawPath)
+  const [bucket, key = ''] = splitOnce(path.slice(1), '/')
   // A plus sign is itself in S3's queries, not a space.
   const query = new URLSearchParams(rawQuery.replaceAll('+', '%2B'))
   const on = bucket === '' ? 'service' : key === '' ? 'bucket' : 'object'
@@ -87,8 +90,8 @@ export function targetOf(method: string, url: string, headers: Record<string, un
       row.marks.every((mark) => query.has(mark)) &&
       names.every((name) => row.marks.includes(name) || row.may.includes(name))
     )
-      return { operation, bucket, key, query }
-  return { operation: null, bucket, key, query }
+      return { operation, path, bucket, key, query }
+  return { operation: null, path, bucket, key, query }
 }
 
 /** What is badly encoded stays as it is, and is no key that anybody signed. */

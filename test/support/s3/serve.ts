@@ -48,9 +48,8 @@ export const serveWith =
 async function handle(req: IncomingMessage, context: Context, body: Call['body']): Promise<Answer> {
   const { rules, state, files, credentials } = context
   const method = req.method ?? ''
-  const { operation, bucket, key, query } = targetOf(method, req.url ?? '', req.headers)
+  const { operation, path, bucket, key, query } = targetOf(method, req.url ?? '', req.headers)
   const headers = allHeaders(req.headers, query)
-  const path = key === '' && !req.url?.startsWith(`/${bucket}/`) ? `/${bucket}` : `/${bucket}/${key}`
   const regions = rules.r2 ? R2_REGIONS : [rules.region]
   const payload = verifySignature({ method, path, query, headers }, credentials, regions)
   if (operation === null || (rules.r2 && NOT_IN_R2.includes(operation))) throw new S3Error('NotImplemented')
@@ -103,7 +102,8 @@ async function refuse(
 
 function asS3Error(error: unknown): S3Error {
   if (error instanceof S3Error) return error
-  if (error instanceof URIError) return new S3Error('InvalidArgument', 'the path is not well encoded')
+  // decodeURIComponent's, of a copy source.
+  if (error instanceof URIError) return new S3Error('InvalidArgument', 'the name is not well encoded')
   // A fault of this server: whoever runs the test wants to see it.
   console.error(error)
   return new S3Error('InternalError')
