@@ -78,7 +78,8 @@ const VARIABLES = {
     'an SQLite file (file:./data/uploads.db) or a database (postgresql://user:password@host:5432/uploads)',
   ],
   DATABASE_POOL_SIZE: [integer(1, 1_000), '10', 'a whole number from 1 to 1000'],
-  DATABASE_STATEMENT_TIMEOUT_SECONDS: [integer(1, 600), '10', 'a number of seconds from 1 to 600'],
+  // A transaction may take 30 s, and is to hear of its statement before.
+  DATABASE_STATEMENT_TIMEOUT_SECONDS: [integer(1, 20), '10', 'a number of seconds from 1 to 20'],
   LEASES: [z.enum(['auto', 'on', 'off']), 'auto', 'auto, on or off'],
   STORAGE_BACKEND: [z.literal('local'), 'local', 'local'],
   STORAGE_ROOT: [z.string(), './data/files', 'a folder'],
