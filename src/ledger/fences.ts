@@ -1,6 +1,6 @@
 import type { Fence } from '../core/ports.ts'
 import type { Dialect } from './dialect.ts'
-import { inOrder, isLeaseAmong } from './lease-rows.ts'
+import { heldInOrder, inOrder, isLeaseAmong } from './lease-rows.ts'
 import type { Client } from './transaction.ts'
 
 /** Leases of one statement: three values each, and SQLite takes 32,766. */
@@ -27,7 +27,7 @@ export async function fencesAmong(tx: Client, dialect: Dialect, all: readonly Fe
   for (let done = 0; done < leases.length; done += PER_STATEMENT) {
     const rows = await tx.$queryRaw<{ token: string }[]>`
       SELECT token FROM leases WHERE ${isLeaseAmong(leases.slice(done, done + PER_STATEMENT))}
-      ORDER BY upload_id, place ${dialect.forUpdate}`
+      ${heldInOrder(dialect)}`
     for (const { token } of rows) standing.add(token)
   }
   return { hold: ({ fences = [] }) => fences.every(({ token }) => standing.has(token)) }

@@ -1,5 +1,6 @@
 import type { Lease, Place } from '../core/ports.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
+import type { Dialect } from './dialect.ts'
 
 /** A place in the column of that name. */
 export const toText = (place: Place): string => String(place)
@@ -8,7 +9,11 @@ export const toPlace = (text: string): Place => (/^\d+$/.test(text) ? Number(tex
 
 type Key = Pick<Lease, 'id' | 'place'>
 
-/** As every statement goes through rows, so that no two of them wait for each other. */
+/** Behind a SELECT: holds its rows until the transaction ends, in the one order, so that no two deadlock. */
+export const heldInOrder = ({ locksRows, forUpdate }: Dialect): Prisma.Sql =>
+  locksRows ? Prisma.sql`ORDER BY upload_id, place ${forUpdate}` : Prisma.empty
+
+/** The same order, for rows that one statement comes to after another. */
 export const inOrder = <T extends Key>(leases: readonly T[]): T[] =>
   leases.toSorted((a, b) => compare(a.id, b.id) || compare(toText(a.place), toText(b.place)))
 

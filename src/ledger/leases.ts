@@ -3,11 +3,11 @@ import { Prisma } from '../generated/sqlite/client.ts'
 import type { Dialect } from './dialect.ts'
 import { surfacing } from './failures.ts'
 import { inGroups } from './group.ts'
-import { inOrder, isLeaseAmong, isPlaceAmong, toPlace, toText } from './lease-rows.ts'
+import { heldInOrder, inOrder, isLeaseAmong, isPlaceAmong, toPlace, toText } from './lease-rows.ts'
 import type { Db } from './open.ts'
 import { persistently, type Client } from './transaction.ts'
 
-/** Leases of one statement: seven values each at most, and SQLite takes 32,766. */
+/** Leases of one statement: six values each at most, and SQLite takes 32,766. */
 const PER_STATEMENT = 1_000
 
 interface Taking {
@@ -125,21 +125,21 @@ function renewSome(db: Client, dialect: Dialect, leases: readonly Renewed[], ttl
   return persistently(
     () => db.$queryRaw<{ token: string; wanted: boolean | bigint }[]>`
       UPDATE leases SET expires_at_ms = ${nowMs} + ${ttlMs}, idle_since_ms = ${idleSince}
-      WHERE ${heldInOrder(dialect, leases)}
+      WHERE ${isOrderedAmong(dialect, leases)}
       RETURNING token, wanted`,
   )
 }
 
 async function releaseAll(db: Client, dialect: Dialect, leases: Lease[]): Promise<void[]> {
-  await persistently(() => db.$executeRaw`DELETE FROM leases WHERE ${heldInOrder(dialect, leases)}`)
+  await persistently(() => db.$executeRaw`DELETE FROM leases WHERE ${isOrderedAmong(dialect, leases)}`)
   return leases.map(() => undefined)
 }
 
-/** Rows that a statement changes, held in the order in which commits hold them. */
-const heldInOrder = ({ locksRows, forUpdate }: Dialect, leases: readonly Lease[]): Prisma.Sql =>
-  locksRows
+/** Condition: the row is one of these leases, which a statement then changes in the order in which commits hold them. */
+const isOrderedAmong = (dialect: Dialect, leases: readonly Lease[]): Prisma.Sql =>
+  dialect.locksRows
     ? Prisma.sql`(upload_id, place) IN (
-        SELECT upload_id, place FROM leases WHERE ${isLeaseAmong(leases)} ORDER BY upload_id, place ${forUpdate})`
+        SELECT upload_id, place FROM leases WHERE ${isLeaseAmong(leases)} ${heldInOrder(dialect)})`
     : isLeaseAmong(leases)
 
 async function elsewhere(db: Client, { nowMs }: Dialect, owner: string, id: string): Promise<LeaseState[]> {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import type { Fence, Lease } from '../../src/core/ports.ts'
 import { commitOf, LATER, newUpload, progressOf, range, wholeCell } from './ledger-fixture.ts'
-import { newLease, NO_TIME, rival, TTL_MS, type Peer } from './ledger-leases.ts'
+import { newLease, NO_TIME, rival, TTL_MS, type Peer } from './ledger-peer.ts'
 
 const fenceOf = ({ place, token }: Lease): Fence => ({ place, token })
 

@@ -4,7 +4,8 @@ import { migrateUp } from '../../src/ledger/migrate.ts'
 import { findPostgres, onServer } from '../support/postgres.ts'
 import { eventually } from '../support/slow-request.ts'
 import { bytes, commitOf, newUpload, range } from './ledger-fixture.ts'
-import { leasesContract, newLease, NO_TIME, openPeer, rival, TTL_MS, type Peer } from './ledger-leases.ts'
+import { leasesContract } from './ledger-leases.ts'
+import { newLease, NO_TIME, openPeer, rival, TTL_MS, type Peer } from './ledger-peer.ts'
 
 const postgres = await findPostgres()
 

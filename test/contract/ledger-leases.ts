@@ -1,36 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Lease, Leases, Place, UploadLedger } from '../../src/core/ports.ts'
+import type { Lease, Leases } from '../../src/core/ports.ts'
 import { createLeases } from '../../src/ledger/leases.ts'
-import { createLedger } from '../../src/ledger/ledger.ts'
-import { openDb, type Db } from '../../src/ledger/open.ts'
 import { range } from './ledger-fixture.ts'
 import { fencesCommits } from './ledger-fences.ts'
-
-/** A process as the database knows it. */
-export interface Peer {
-  db: Db
-  ledger: UploadLedger
-  leases: Leases
-}
-
-export async function openPeer(url: string, owner: string): Promise<Peer> {
-  const db = await openDb(url)
-  return { db, ledger: createLedger(db), leases: createLeases(db, owner) }
-}
-
-export const TTL_MS = 60_000
-/** of a lease that has expired as soon as it is there */
-export const NO_TIME = 0
-
-export const newLease = (place: Place = 0, id: string = randomUUID()): Lease => ({
-  id,
-  place,
-  token: randomUUID(),
-})
-
-/** Another process's try at the same place. */
-export const rival = (lease: Lease): Lease => ({ ...lease, token: randomUUID() })
+import { newLease, NO_TIME, openPeer, rival, TTL_MS, type Peer } from './ledger-peer.ts'
 
 /**
  * What leases do, whatever database they are in.
@@ -224,9 +198,9 @@ function holdsPlaces(peers: () => { a: Peer; b: Peer }): void {
     await a.leases.take(newLease(9), TTL_MS)
     await b.leases.take(newLease(10, id), TTL_MS)
     const places = async ({ leases }: Peer) =>
-      (await leases.elsewhere(id)).map(({ place }) => place).toSorted()
-    expect(await places(b)).toEqual([7, 'append'])
-    expect(await places(a)).toEqual([10])
+      (await leases.elsewhere(id)).map(({ place }) => String(place)).toSorted()
+    expect(await places(b)).toEqual(['7', 'append'])
+    expect(await places(a)).toEqual(['10'])
   })
 
   it('sweeping an upload makes its expired leases void, and no others', async () => {

@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { onTestFinished } from 'vitest'
-import { openPeer } from '../contract/ledger-leases.ts'
+import { openPeer } from '../contract/ledger-peer.ts'
 import { MIB } from './bytes.ts'
 import { clientOf, TUS, type Client } from './client.ts'
 import { useFolder } from './folder.ts'
