@@ -297,7 +297,7 @@ test('kill -9 in mid-PATCH keeps every acknowledged byte, wherever it strikes', 
       'Content-Length': String(end - acknowledged),
     })
     void patch.send(bytes.subarray(acknowledged, end)).catch(() => {})
-    await eventually(() => proxy.held() > 0, `${strike.operation} is held`)
+    await eventually(() => proxy.held() > 0, 'a request is held')
     expect(await server.signal('SIGKILL')).toBe('SIGKILL')
     patch.cut()
     proxy.clear()
@@ -347,8 +347,7 @@ test.each<[string, Rule]>([
 test('memory is bounded by the budget, however many chunks come at once', async () => {
   const { start } = await useProcess({
     S3_PART_BUFFER_BYTES: String(32 * MIB),
-    MAX_GLOBAL_INFLIGHT_CHUNKS: '100',
-    MAX_INFLIGHT_CHUNKS_PER_UPLOAD: '64',
+    MAX_INFLIGHT_CHUNKS_PER_UPLOAD: '100',
   })
   const server = await start()
   const call = clientOf(server.url)
@@ -356,7 +355,7 @@ test('memory is bounded by the budget, however many chunks come at once', async 
     Number(/^process_resident_memory_bytes (\d+)/m.exec((await call('GET', '/metrics')).text)?.[1])
   const before = await residentBytes()
   const chunk = bytesOf(CHUNK)
-  const count = 60
+  const count = 100
   const path = await createByInit(call, { file_size: count * CHUNK, chunk_size: CHUNK })
   let most = 0
   const watch = setInterval(() => void residentBytes().then((now) => (most = Math.max(most, now))), 50)
@@ -365,7 +364,8 @@ test('memory is bounded by the budget, however many chunks come at once', async 
   )
   clearInterval(watch)
   expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: count }, () => 202))
-  // Bodies have up to 1 MiB in memory beside the budget, and what is freed goes with the next collection.
-  expect(most - before).toBeLessThan((32 + count + 60) * MIB)
+  // They have 500 MiB. Beside the budget each may have 1 MiB that was read and not taken, and what
+  // goes through sockets waits for the garbage collector.
+  expect(most - before).toBeLessThan(300 * MIB)
   expect((await call('POST', `${path}/complete`)).json.status).toBe('COMPLETED')
 })
