@@ -37,9 +37,14 @@ export async function startServer(
   config: Config,
   { log, version }: { log: Logger; version: string },
 ): Promise<RunningServer> {
-  const applied = migrateUp(config.databaseUrl)
+  const applied = await migrateUp(config.databaseUrl)
   if (applied.length > 0) log.info({ applied }, 'migrations applied')
-  const ledger = createLedger(await openDb(config.databaseUrl))
+  const ledger = createLedger(
+    await openDb(config.databaseUrl, {
+      poolSize: config.databasePoolSize,
+      statementTimeoutMs: config.databaseStatementTimeoutMs,
+    }),
+  )
   const metrics = createMetrics()
   const store = openStore(config, ledger, metrics.meter)
   const gate = createGate(config, metrics.meter)

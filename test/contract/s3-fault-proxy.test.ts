@@ -153,7 +153,7 @@ test('a client may give up on what is held, and others are served', async (ctx) 
   await eventually(() => proxy.held() === 1, 'a request is held')
   aborted.abort()
   expect(await failed).toBe('AbortError')
-  proxy.release()
+  await eventually(() => proxy.held() === 0, 'nothing is held any more')
   await client.putObject({ ...key, Body: 'x' })
   expect((await bytesIn(await direct.getObject(key))).toString()).toBe('x')
 })
@@ -190,6 +190,16 @@ test('several faults of one rule happen to one request', async (ctx) => {
   const { Parts = [] } = await direct.listParts(target)
   expect(Parts.map(({ Size }) => Size)).toEqual([BYTES.length])
   await complete(fixture, target, [{ PartNumber: 1, ETag: Parts[0]?.ETag ?? '' }])
+})
+
+test('what was held may be refused in the end', async (ctx) => {
+  const { proxy, client, direct, key } = await useProxy(ctx)
+  proxy.rule({ times: 1, hold: 'request', answer: { status: 503, code: 'SlowDown' } })
+  const put = refusalOf(client.putObject({ ...key, Body: BYTES }))
+  await eventually(() => proxy.held() === 1, 'a request is held')
+  proxy.release()
+  expect(await put).toEqual({ code: 'SlowDown', status: 503 })
+  expect(await isThere(direct, key)).toBe(false)
 })
 
 test('of several rules the first that fits counts, until it is removed or used up', async (ctx) => {

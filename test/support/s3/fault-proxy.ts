@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
 import { finished, pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { newHeld, newRules, type AddedRule, type Fault, type Held, type Rule } from './fault-rules.ts'
@@ -83,16 +84,22 @@ interface Exchange {
 async function serve(exchange: Exchange): Promise<void> {
   const { req, res, proxied, held } = exchange
   const fault = proxied.fault ?? {}
+  // An answer may come before the body is through: the connection to the client outlives the one to S3.
+  let body: AsyncIterable<Buffer> = req.iterator({ destroyOnReturn: false })
   if (fault.delayMs !== undefined) await sleep(fault.delayMs)
-  if (fault.hold === 'request') await held.wait()
+  if (fault.hold === 'request') {
+    // All of it, because a client that leaves is not seen before the last byte was read.
+    body = Readable.from(await readAll(body))
+    await held.wait(res)
+  }
   if (req.socket.destroyed) return
   if (fault.answer) {
     await answer(exchange, fault.answer)
     return
   }
-  const answered = fault.resetAfterBytes === 0 ? null : await forward(exchange, fault)
+  const answered = fault.resetAfterBytes === 0 ? null : await forward(exchange, fault, body)
   if (answered && fault.loseAnswer) await finished(answered.resume())
-  if (answered && fault.hold === 'answer') await held.wait()
+  if (answered && fault.hold === 'answer') await held.wait(res)
   if (answered === null || fault.loseAnswer) {
     req.socket.resetAndDestroy()
     return
@@ -107,7 +114,7 @@ async function answer(
   { req, res, proxied }: Exchange,
   { status, code, headers }: NonNullable<Fault['answer']>,
 ) {
-  await finished(req.resume())
+  if (!req.readableEnded) await finished(req.resume())
   proxied.status = status
   proxied.code = code
   const body = req.method === 'HEAD' ? '' : errorDocument({ Code: code, Message: 'injected by a rule' })
@@ -115,7 +122,11 @@ async function answer(
 }
 
 /** Sends the request on. @returns the answer; null when the request was broken off on purpose */
-async function forward(exchange: Exchange, fault: Fault): Promise<IncomingMessage | null> {
+async function forward(
+  exchange: Exchange,
+  fault: Fault,
+  body: AsyncIterable<Buffer>,
+): Promise<IncomingMessage | null> {
   const { req, res, proxied, hostname, port } = exchange
   // They are for this connection; the next has its own.
   const { connection, expect, ...headers } = req.headers
@@ -127,8 +138,6 @@ async function forward(exchange: Exchange, fault: Fault): Promise<IncomingMessag
   })
   const answered = once(out, 'response') as Promise<[IncomingMessage]>
   const { resetAfterBytes, bytesPerSecond } = fault
-  // An answer may come before the body is through: the connection to the client outlives the one to S3.
-  const body: AsyncIterable<Buffer> = req.iterator({ destroyOnReturn: false })
   if (resetAfterBytes !== undefined) {
     answered.catch(() => {})
     for await (const piece of firstBytes(body, resetAfterBytes)) out.write(piece)
@@ -145,6 +154,12 @@ async function truncate(answered: IncomingMessage, res: ServerResponse, bytes: n
   for await (const piece of firstBytes(answered, bytes))
     await new Promise((resolve) => res.write(piece, resolve))
   res.socket?.destroy()
+}
+
+async function readAll(source: AsyncIterable<Buffer>): Promise<Buffer[]> {
+  const pieces: Buffer[] = []
+  for await (const piece of source) pieces.push(piece)
+  return pieces
 }
 
 async function* firstBytes(source: AsyncIterable<Buffer>, bytes: number): AsyncGenerator<Buffer> {

@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events'
 import type { Operation } from './operation.ts'
 import type { S3Request } from './request-log.ts'
 
@@ -75,8 +76,8 @@ const fits = ({ operation, method, url }: Rule, request: S3Request & { url: stri
   (url === undefined || url.test(request.url))
 
 export interface Held {
-  /** Resolves with the next release. */
-  wait(): Promise<void>
+  /** Resolves with the next release, or when the client is gone. */
+  wait(client: EventEmitter): Promise<void>
   release(): void
   /** how many wait */
   count(): number
@@ -85,10 +86,17 @@ export interface Held {
 export function newHeld(): Held {
   const waiting = new Set<() => void>()
   return {
-    wait: () => new Promise((resolve) => waiting.add(resolve)),
+    wait: (client) =>
+      new Promise((resolve) => {
+        const go = () => {
+          waiting.delete(go)
+          resolve()
+        }
+        waiting.add(go)
+        client.once('close', go)
+      }),
     release() {
-      for (const resolve of waiting) resolve()
-      waiting.clear()
+      for (const go of waiting) go()
     },
     count: () => waiting.size,
   }
