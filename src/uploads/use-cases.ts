@@ -6,7 +6,7 @@ import { appendTo } from './append.ts'
 import { completeUpload, finisher, resumeFinalizing, settled } from './complete.ts'
 import { concatenate } from './concatenate.ts'
 import { createUpload } from './create.ts'
-import type { Deps, Finish } from './deps.ts'
+import type { Deps } from './deps.ts'
 import { reap } from './expire.ts'
 import { freeChunk } from './free-chunk.ts'
 import { putChunk } from './put-chunk.ts'
@@ -31,11 +31,11 @@ export const createUploads = (deps: Deps) => {
     reap: reap(deps),
     resumeFinalizing: resumeFinalizing(deps),
     list: (query: ListQuery) => deps.ledger.list(query),
-    get: getUpload(deps, finish),
+    get: getUpload(deps),
     /** The same, once it is not being completed any more, or after a while. */
     getSettled: async (id: string): Promise<Upload> => visible(deps, await settled(deps, finish, id)),
     authorise: owners.authorise,
-    missingChunks: missingChunks(deps, finish),
+    missingChunks: missingChunks(deps),
     /** The bytes from `start` up to but not including `end`. */
     read: (upload: Upload, range: { start: number; end: number }) => deps.store.read(upload, range),
     /** A URL in the storage for them, where downloads don't go through us. */
@@ -45,19 +45,11 @@ export const createUploads = (deps: Deps) => {
 
 export type Uploads = ReturnType<typeof createUploads>
 
-/**
- * An upload that is being completed is pushed on by whoever looks at it: completing it may have failed,
- * or its process may be gone.
- * @throws {HttpError} not_found 404, gone 410
- */
+/** @throws {HttpError} not_found 404, gone 410 */
 const getUpload =
-  (deps: Deps, finish: Finish) =>
-  async (id: string): Promise<Upload> => {
-    const upload = visible(deps, await deps.ledger.get(id))
-    // What comes of it is told to those who ask for it, and to the log by the next round of chores.
-    if (upload.status === 'FINALIZING') finish(id).catch(() => {})
-    return upload
-  }
+  (deps: Deps) =>
+  async (id: string): Promise<Upload> =>
+    visible(deps, await deps.ledger.get(id))
 
 function visible({ now }: Pick<Deps, 'now'>, upload: Upload | null): Upload {
   if (!upload) throw new HttpError('not_found')
@@ -97,8 +89,8 @@ function rememberOwners({ ledger }: Deps) {
 }
 
 /** @throws {HttpError} not_found 404, gone 410 */
-const missingChunks = (deps: Deps, finish: Finish) => async (id: string) => {
-  const upload = await getUpload(deps, finish)(id)
+const missingChunks = (deps: Deps) => async (id: string) => {
+  const upload = await getUpload(deps)(id)
   const count = cellCount(upload)
   const stored = isFull(upload) ? null : await deps.ledger.storedCells(id)
   // While the length is deferred, nobody knows the last chunk: the gaps before the furthest one are told.

@@ -1,6 +1,7 @@
 import { openS3, type S3Endpoint } from '../support/s3/endpoint.ts'
 import { s3StoreOn } from '../support/s3-store.ts'
 import type { KeptNotes } from '../support/storage-notes.ts'
+import { s3StoreContract } from './s3-store.ts'
 import { storeContract, type StoreFixture } from './store.ts'
 
 function fixtureOn(endpoint: S3Endpoint, notes: KeptNotes): StoreFixture {
@@ -12,5 +13,10 @@ function fixtureOn(endpoint: S3Endpoint, notes: KeptNotes): StoreFixture {
   return { store: s3StoreOn(endpoint, notes), lose: emulator && lose, close: () => endpoint.close() }
 }
 
-storeContract('S3', async (notes) => fixtureOn(await openS3(), notes))
-storeContract('R2', async (notes) => fixtureOn(await openS3({ r2: true }), notes))
+for (const [name, r2] of [
+  ['S3', false],
+  ['R2', true],
+] as const) {
+  storeContract(name, async (notes) => fixtureOn(await openS3({ r2 }), notes))
+  s3StoreContract(name, () => openS3({ r2 }))
+}

@@ -136,6 +136,17 @@ describe('a multipart upload that was aborted behind our back', () => {
     expect(await statusOf(call, path)).toBe('FAILED')
   })
 
+  test('is found out also where the engine stumbles over it', async () => {
+    const { server, s3, proxy } = await useS3Server({ MAX_RETRIES: '1' })
+    const call = clientOf(server.url)
+    const path = await createByInit(call, { file_size: bytes.length, chunk_size: CHUNK })
+    for (const index of [0, 1, 2]) await call('PUT', `${path}/chunks/${index}`, { body: chunk(index) })
+    s3.abortUpload(s3.uploads()[0]?.uploadId ?? '')
+    proxy.rule({ operation: 'CompleteMultipartUpload', answer: { status: 500, code: 'InternalError' } })
+    expect((await call('POST', `${path}/complete`)).status).toBe(409)
+    expect(await statusOf(call, path)).toBe('FAILED')
+  })
+
   test('between the last part and the completion fails it, and nothing can be downloaded', async () => {
     const { server, s3 } = await useS3Server()
     const call = clientOf(server.url)

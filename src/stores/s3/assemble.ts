@@ -1,8 +1,9 @@
 import type { Upload } from '../../core/upload.ts'
 import { atATime } from './at-a-time.ts'
-import type { Bucket, Part } from './bucket.ts'
+import type { Bucket, Part, Payload } from './bucket.ts'
 import { isCode, isMissing, isNotImplemented, lost } from './errors.ts'
-import { sha256Of } from './gather.ts'
+import { createCellMemory } from './cell-memory.ts'
+import { payloadOf } from './gather.ts'
 import { planPack, type PackedPart, type PackSource } from './pack.ts'
 import type { PartBuffers } from './part-buffers.ts'
 import type { Source } from './reads.ts'
@@ -128,21 +129,19 @@ export function createAssembler(assembling: Assembling): Assembler {
 
   async function gathered(
     { bytes, pieces }: PackedPart,
-    send: (payload: { bytes: Uint8Array; sha256: string }) => Promise<string>,
+    send: (payload: Payload) => Promise<string>,
   ): Promise<string> {
     const share = buffers.open(bytes)
+    const memory = createCellMemory(share)
     try {
-      const more = share.grow(bytes)
-      if (more) await more
-      const buffer = Buffer.allocUnsafeSlow(bytes)
       await atATime(PIECES, pieces, async ({ source, range, at }) => {
         let end = at
         for await (const piece of read({ key: source.key, range })) {
-          buffer.set(piece, end)
+          await memory.write(end, piece)
           end += piece.length
         }
       })
-      return await send({ bytes: buffer, sha256: await sha256Of(buffer) })
+      return await send(await payloadOf(memory.read(0, bytes)))
     } finally {
       share.release()
     }

@@ -14,15 +14,16 @@ import {
   type ListMultipartUploadsCommandInput,
   type StorageClass,
 } from '@aws-sdk/client-s3'
-import { addAbortSignal, type Readable } from 'node:stream'
+import { addAbortSignal, Readable } from 'node:stream'
 import type { Meter } from '../../core/ports.ts'
 import type { ByteRange } from '../../core/range.ts'
 import type { S3Client, S3Place } from './client.ts'
 import type { Effort, Retry } from './retry.ts'
 
-/** Bytes with their SHA-256, hex: S3 refuses them when they are others on arrival. */
+/** Bytes in pieces, with their SHA-256, hex: S3 refuses them when they are others on arrival. */
 export interface Payload {
-  bytes: Uint8Array
+  pieces: readonly Uint8Array[]
+  bytes: number
   sha256: string
 }
 
@@ -71,15 +72,15 @@ export function createBucket(
   const put = (
     fields: Partial<ConstructorParameters<typeof PutObjectCommand>[0]>,
     Key: string,
-    { bytes, sha256 }: Payload,
+    payload: Payload,
     effort?: Effort,
   ): Promise<string> =>
     retry.run(
       'PutObject',
       () =>
         timed(async () => {
-          const command = new PutObjectCommand({ Bucket, Key, Body: bytes, ...fields })
-          return etagOf(await s3.send(signedWith(command, sha256)))
+          const command = new PutObjectCommand({ Bucket, Key, ...bodyOf(payload), ...fields })
+          return etagOf(await s3.send(signedWith(command, payload.sha256)))
         }),
       effort,
     )
@@ -108,13 +109,14 @@ export function createBucket(
       key: string,
       uploadId: string,
       number: number,
-      { bytes, sha256 }: Payload,
+      payload: Payload,
       effort?: Effort,
     ): Promise<string> {
       const upload = () =>
         timed(async () => {
           const at = { Bucket, Key: key, UploadId: uploadId, PartNumber: number }
-          return etagOf(await s3.send(signedWith(new UploadPartCommand({ ...at, Body: bytes }), sha256)))
+          const command = new UploadPartCommand({ ...at, ...bodyOf(payload) })
+          return etagOf(await s3.send(signedWith(command, payload.sha256)))
         })
       return retry.run('UploadPart', upload, effort)
     },
@@ -233,6 +235,13 @@ export function createBucket(
       await s3.send(command, { abortSignal: signal })
     },
   }
+}
+
+/** A stream can be sent once only: every try gets a new one. */
+function bodyOf({ pieces, bytes }: Payload) {
+  const [only] = pieces
+  const Body = pieces.length === 1 && only ? only : Readable.from(pieces)
+  return { Body, ContentLength: bytes }
 }
 
 /**

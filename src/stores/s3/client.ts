@@ -56,6 +56,8 @@ export function createClient({ bucket, region, endpoint, credentials, forcePathS
     forcePathStyle,
     ...(endpoint !== null && { endpoint }),
     ...(credentials && { credentials }),
+    // Its warnings are about what is handled here, and would go to the console.
+    logger: { debug() {}, info() {}, warn() {}, error() {} },
     // How often something is tried is decided here, where it is counted and the turn is given back.
     maxAttempts: 1,
     // S3 checks the SHA-256 that every body is signed with; not every engine knows more than that.

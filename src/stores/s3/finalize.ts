@@ -3,10 +3,11 @@ import { cellRange } from '../../core/geometry.ts'
 import type { Upload } from '../../core/upload.ts'
 import type { Assembler } from './assemble.ts'
 import type { Bucket, ListedPart, Part } from './bucket.ts'
-import { isCode, isMissing, lost } from './errors.ts'
+import { isCode, isMissing, isTransient, lost } from './errors.ts'
 import { piecesOf, usualEtag, type Kept } from './kept-cells.ts'
 import type { Source } from './reads.ts'
 import type { Keys } from './refs.ts'
+import { isGone } from './upload-ids.ts'
 
 export interface Finalizing {
   bucket: Pick<Bucket, 'completeUpload' | 'listParts' | 'head' | 'deleteObject'>
@@ -36,7 +37,8 @@ export function createMakeObject({ bucket, read, keys, assembler }: Finalizing):
     try {
       await bucket.completeUpload(key, upload.storageId, await partsOf(upload, upload.storageId, cells))
     } catch (error) {
-      if (isCode(error, 'NoSuchUpload') || isMissing(error)) {
+      const stumbled = isTransient(error) && (await isGone(bucket, key, upload.storageId))
+      if (stumbled || isCode(error, 'NoSuchUpload') || isMissing(error)) {
         // An earlier run may have come to the end, and its answer or its commit was lost.
         if (await isAlreadyThere(upload, cells)) return
         throw lost('its multipart upload was aborted', error)

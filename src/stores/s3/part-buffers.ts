@@ -1,100 +1,111 @@
-/** Memory for the bytes on their way into storage: a budget that all writers share. */
+/** The unit of memory: what a writer holds beyond what it was sent is less than that. */
+export const SLAB_BYTES = 256 * 1024
+
+/** Memory for the bytes on their way into storage: a budget of slabs that all writers share. */
 export interface PartBuffers {
-  readonly budgetBytes: number
+  /** the most that one writer may need */
+  readonly maxBytes: number
+  /** @param needBytes the most that may come to be held at a time */
+  open(needBytes: number): Share
   /** the bytes that are held now */
   heldBytes(): number
-  /** @param needBytes the most that may come to be held at a time; at most the budget */
-  open(needBytes: number): Share
 }
 
 /** What one writer holds of the budget. */
 export interface Share {
-  /** undefined when `bytes` more may be held at once; else resolves when they may */
-  grow(bytes: number): Promise<void> | undefined
-  /** Gives back some of it; the writer may still come to need it again. */
-  shrink(bytes: number): void
-  /** Gives all of it back; nothing may wait then. */
+  /** One slab more: at once, or when there is one to be had. */
+  take(): Uint8Array | Promise<Uint8Array>
+  /** Gives some back; the writer may still come to need as many again. */
+  giveBack(slabs: readonly Uint8Array[]): void
+  /** Gives all back, which nobody may use any more; nothing may be waited for then. */
   release(): void
   /** What to call when others wait while this writer hardly grows; null where it can't give way. */
   onPressed(giveWay: (() => void) | null): void
 }
 
 interface Holder {
-  needBytes: number
-  heldBytes: number
-  /** when it last had grown by a step, or was pressed; and by how much it has grown since */
-  stepMs: number
-  stepBytes: number
+  /** slabs */
+  need: number
+  held: Set<Uint8Array>
+  /** when it last took a slab, or was pressed */
+  grewMs: number
   giveWay: (() => void) | null
 }
 
 interface Waiter {
   holder: Holder
-  bytes: number
-  resolve(): void
+  resolve(slab: Uint8Array): void
 }
 
 export interface PartBuffersOptions {
-  /** how long a writer that holds memory may take for a step while others wait */
+  /** how long a writer may take for one slab more while others wait */
   patienceMs: number
   /** how often that is looked at */
   lookMs: number
 }
 
 const DEFAULTS: PartBuffersOptions = { patienceMs: 3_000, lookMs: 250 }
-/** Who grows by less within the patience is slow. */
-const STEP_BYTES = 256 * 1024
 
 /**
  * Grants memory as bytes arrive, so that a slow client holds only what it sent. Nobody gives back
  * for sure before having had all that it needs, so a grant must leave an order in which everybody
  * can still get that, one after the other (Dijkstra's banker): else all might wait for all.
+ *
+ * Slabs are made when they are first needed and used again ever after: what is left to the garbage
+ * collector grows to a multiple of the budget before it is collected. A request that was given up
+ * may still be sending one that has a new owner; S3 refuses what it gets then, by its hash.
  */
 export function createPartBuffers(
   budgetBytes: number,
   options: Partial<PartBuffersOptions> = {},
 ): PartBuffers {
   const { patienceMs, lookMs } = { ...DEFAULTS, ...options }
+  const total = Math.floor(budgetBytes / SLAB_BYTES)
   const holders = new Set<Holder>()
+  const idle: Uint8Array[] = []
   let waiting: Waiter[] = []
   let held = 0
   let needed = 0
   let ticking: NodeJS.Timeout | undefined
 
-  const isSafe = (asking: Holder, bytes: number): boolean => {
-    if (needed <= budgetBytes) return true
-    let free = budgetBytes - held - bytes
+  /** Whether `asking` may have one slab more. */
+  const isSafe = (asking: Holder): boolean => {
+    if (needed <= total) return true
+    let free = total - held - 1
     if (free < 0) return false
-    const rests = [...holders]
-      .map((holder) => ({ holder, heldBytes: holder.heldBytes + (holder === asking ? bytes : 0) }))
-      .filter(({ heldBytes }) => heldBytes > 0)
-      .map(({ holder, heldBytes }) => ({ heldBytes, restBytes: holder.needBytes - heldBytes }))
-      .toSorted((a, b) => a.restBytes - b.restBytes)
-    return rests.every(({ heldBytes, restBytes }) => {
-      if (restBytes > free) return false
-      free += heldBytes
+    const all = [...holders]
+      .map((holder) => ({ need: holder.need, has: holder.held.size + (holder === asking ? 1 : 0) }))
+      .filter(({ has }) => has > 0)
+      .toSorted((a, b) => a.need - a.has - (b.need - b.has))
+    return all.every(({ need, has }) => {
+      if (need - has > free) return false
+      free += has
       return true
     })
   }
 
-  const change = (holder: Holder, bytes: number) => {
-    holder.heldBytes += bytes
-    held += bytes
-    holder.stepBytes += bytes
-    if (Math.abs(holder.stepBytes) >= STEP_BYTES) startStep(holder)
+  const grant = (holder: Holder): Uint8Array => {
+    const slab = idle.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES)
+    holder.held.add(slab)
+    holder.grewMs = performance.now()
+    held += 1
+    return slab
   }
 
-  const startStep = (holder: Holder) => {
-    holder.stepBytes = 0
-    holder.stepMs = performance.now()
+  const takeBack = (holder: Holder, slabs: Iterable<Uint8Array>) => {
+    for (const slab of slabs) {
+      if (!holder.held.delete(slab)) throw new Error('a slab of somebody else')
+      idle.push(slab)
+      held -= 1
+    }
+    serve()
   }
 
   /** In the order of their coming, but nobody waits for one who can't be served. */
   const serve = () => {
-    waiting = waiting.filter(({ holder, bytes, resolve }) => {
-      if (!isSafe(holder, bytes)) return true
-      change(holder, bytes)
-      resolve()
+    waiting = waiting.filter(({ holder, resolve }) => {
+      if (!isSafe(holder)) return true
+      resolve(grant(holder))
       return false
     })
     if (waiting.length > 0) ticking ??= setInterval(press, lookMs).unref()
@@ -109,55 +120,43 @@ export function createPartBuffers(
     const [first] = waiting
     if (!first) return
     const slowSinceMs = performance.now() - patienceMs
-    let wanted = first.holder.needBytes - first.holder.heldBytes - (budgetBytes - held)
     const slow = [...holders]
-      .filter(({ giveWay, stepMs }) => giveWay !== null && stepMs <= slowSinceMs)
-      .toSorted((a, b) => b.heldBytes - a.heldBytes)
+      .filter(({ giveWay, grewMs }) => giveWay !== null && grewMs <= slowSinceMs)
+      .toSorted((a, b) => b.held.size - a.held.size)
+    let wanted = first.holder.need - first.holder.held.size - (total - held)
     for (const holder of slow) {
-      if (wanted <= 0 || holder.heldBytes === 0) return
-      wanted -= holder.heldBytes
-      startStep(holder)
+      if (wanted <= 0 || holder.held.size === 0) return
+      wanted -= holder.held.size
+      holder.grewMs = performance.now()
       holder.giveWay?.()
     }
   }
 
-  const grow = (holder: Holder, bytes: number): Promise<void> | undefined => {
-    if (holder.heldBytes + bytes > holder.needBytes) throw new Error('more than was said to be needed')
-    if (isSafe(holder, bytes)) {
-      change(holder, bytes)
-      return undefined
-    }
+  const take = (holder: Holder): Uint8Array | Promise<Uint8Array> => {
+    if (holder.held.size === holder.need) throw new Error('more memory than was said to be needed')
+    if (isSafe(holder)) return grant(holder)
     return new Promise((resolve) => {
-      waiting.push({ holder, bytes, resolve })
+      waiting.push({ holder, resolve })
       serve()
     })
   }
 
   return {
-    budgetBytes,
-    heldBytes: () => held,
+    maxBytes: total * SLAB_BYTES,
+    heldBytes: () => held * SLAB_BYTES,
     open(needBytes) {
-      if (needBytes > budgetBytes) throw new Error(`${needBytes} bytes are more than there is memory for`)
-      const holder: Holder = {
-        needBytes,
-        heldBytes: 0,
-        stepMs: performance.now(),
-        stepBytes: 0,
-        giveWay: null,
-      }
+      const need = Math.ceil(needBytes / SLAB_BYTES)
+      if (need > total) throw new Error(`${needBytes} bytes are more than there is memory for`)
+      const holder: Holder = { need, held: new Set(), grewMs: performance.now(), giveWay: null }
       holders.add(holder)
-      needed += needBytes
+      needed += need
       return {
-        grow: (bytes) => grow(holder, bytes),
-        shrink(bytes) {
-          change(holder, -bytes)
-          serve()
-        },
+        take: () => take(holder),
+        giveBack: (slabs) => takeBack(holder, slabs),
         release() {
           if (!holders.delete(holder)) return
-          needed -= needBytes
-          change(holder, -holder.heldBytes)
-          serve()
+          needed -= need
+          takeBack(holder, [...holder.held])
         },
         onPressed(giveWay) {
           holder.giveWay = giveWay

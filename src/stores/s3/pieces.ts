@@ -36,7 +36,7 @@ export function createPieces(
         await notes.markStaged(upload.id)
         marked.set(upload.id, true)
       }
-      const name = newPieceName(cell, payload.bytes.length)
+      const name = newPieceName(cell, payload.bytes)
       await bucket.putPiece(keys.piece(upload.id, name), payload, effort)
       return name
     },

@@ -23,15 +23,17 @@ export function createPutFile(
   keys: Keys,
   notes: Pick<StorageNotes, 'cells'>,
 ): PutFile {
-  let conditions = true
+  // Not every engine knows these conditions, or both.
+  let knows = true
+  let knowsEtags = true
 
   const put = async (key: string, payload: Payload, condition: Condition, effort: Effort) => {
-    if (!conditions) return bucket.putFile(key, payload, null, effort)
+    if (!knows || (!knowsEtags && 'etag' in condition)) return bucket.putFile(key, payload, null, effort)
     try {
       return await bucket.putFile(key, payload, condition, effort)
     } catch (error) {
       if (!isNotImplemented(error)) throw error
-      conditions = false
+      knows = false
       return bucket.putFile(key, payload, null, effort)
     }
   }
@@ -48,6 +50,8 @@ export function createPutFile(
       }
       const etag = await etagOf(key)
       if (etag !== null && (await counts(id, payload.sha256))) return etag
+      // Refused though it is the very object: the engine refuses them all.
+      if ('etag' in condition && condition.etag === etag) knowsEtags = false
       condition = etag === null ? { absent: true } : { etag }
     }
     throw unavailable('The file is being written by others; try again.')

@@ -69,7 +69,7 @@ export function createS3Store(options: S3Options, { notes, meter, pauses = {} }:
 
   return {
     name: options.name,
-    maxChunkBytes: Math.min(options.partBufferBytes, MAX_PART_BYTES),
+    maxChunkBytes: Math.min(buffers.maxBytes, MAX_PART_BYTES),
     writeAt: createWriteAt({ ...shared, putFile, pieces }),
     compareAt,
 

@@ -62,3 +62,18 @@ export async function abortIfThere(
     if (!isCode(error, 'NoSuchUpload')) throw error
   }
 }
+
+/** Some engines stumble where they should say that there is no such upload; listing its parts tells. */
+export async function isGone(
+  bucket: Pick<Bucket, 'listParts'>,
+  key: string,
+  uploadId: string,
+): Promise<boolean> {
+  try {
+    await bucket.listParts(key, uploadId).next()
+    return false
+  } catch (error) {
+    if (isCode(error, 'NoSuchUpload', 'NoSuchKey')) return true
+    throw error
+  }
+}

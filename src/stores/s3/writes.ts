@@ -5,7 +5,7 @@ import type { ChunkStore, StorageNotes, Write, Written } from '../../core/ports.
 import type { Cell, Upload } from '../../core/upload.ts'
 import type { Bucket, Payload } from './bucket.ts'
 import { isCode, lost, storageError } from './errors.ts'
-import { sha256Of, startGathering, type Gathering } from './gather.ts'
+import { startGathering, type Gathering } from './gather.ts'
 import type { PartBuffers, Share } from './part-buffers.ts'
 import type { Piece, Pieces } from './pieces.ts'
 import type { PutFile } from './put-file.ts'
@@ -56,12 +56,12 @@ async function writeCell(writing: Writing, write: Write, effort: Effort): Promis
   const range = cellRange(index, upload)
   const before = position - range.start
   const share = buffers.open(before + length)
-  const gathering = startGathering(before + length, share)
+  const gathering = startGathering(share)
   const laidAside: Piece[] = []
   const layAside = () =>
-    gathering.layAside(async (bytes) => {
-      const payload = { bytes, sha256: await sha256Of(bytes) }
-      laidAside.push({ name: await pieces.put(upload, index, payload, effort), bytes: bytes.length })
+    gathering.layAside(async (payload) => {
+      const name = await pieces.put(upload, index, payload, effort)
+      laidAside.push({ name, bytes: payload.bytes })
     })
   try {
     if (before > 0)
@@ -127,7 +127,7 @@ async function keep(
   effort: Effort,
 ): Promise<Ref> {
   const index = cellAt(range.start, upload)
-  const whole = payload.bytes.length === range.end - range.start
+  const whole = payload.bytes === range.end - range.start
   if (whole && isOneCell(upload)) return { kind: 'object', etag: await putFile(upload, payload, effort) }
   if (!whole || upload.chunkSize < minPartBytes)
     return { kind: 'staged', name: await pieces.put(upload, index, payload, effort) }
