@@ -24,18 +24,19 @@ export interface Nodes {
   databaseUrl: string
   a: Node
   b: Node
-  start(env?: Record<string, string>): Promise<Node>
+  /** Another one on the same. */
+  start(): Promise<Node>
 }
 
 export const CHUNK = MIB
 
 /** Two processes on one database and one folder of bytes; they are killed at the end of the test. */
-export async function useNodes({ main, database }: Site, env: Record<string, string> = {}): Promise<Nodes> {
+export async function useNodes({ main, database }: Site): Promise<Nodes> {
   const root = await useFolder()
   const databaseUrl = await database(root)
-  const start = async (more: Record<string, string> = {}): Promise<Node> => {
-    const common = { LEASES: 'on', DATABASE_URL: databaseUrl, CHUNK_SIZE_BYTES: String(CHUNK) }
-    const server = await spawnServer(root, { ...common, LOG_LEVEL: 'error', ...env, ...more }, main())
+  const start = async (): Promise<Node> => {
+    const env = { LEASES: 'on', DATABASE_URL: databaseUrl, CHUNK_SIZE_BYTES: String(CHUNK) }
+    const server = await spawnServer(root, { ...env, LOG_LEVEL: 'error' }, main())
     onTestFinished(async () => void (await server.signal('SIGKILL')))
     return { ...server, call: clientOf(server.url) }
   }
