@@ -1,4 +1,6 @@
+import type { KeyObject } from 'node:crypto'
 import { z } from 'zod'
+import { JWT_ALGORITHMS, readJwtKey, type JwtAlgorithm } from './jwt-key.ts'
 
 /** What the process was told by its environment: parsed once, typed, frozen. */
 export interface Config {
@@ -6,13 +8,22 @@ export interface Config {
   readonly port: number
   readonly databaseUrl: string
   readonly storageRoot: string
-  /** API key → user */
+  readonly authMode: AuthMode
+  /** API key → user; empty where keys are not taken */
   readonly apiKeys: ReadonlyMap<string, string>
   /** true when the keys are the well-known development ones */
   readonly developmentKeys: boolean
+  /** null where tokens are not taken */
+  readonly jwt: JwtRules | null
+  readonly adminUserIds: readonly string[]
+  /** requests of one key; 0 for no limit */
+  readonly apiRateLimitPerMinute: number
+  /** different wrong keys from one address; 0 for no limit */
+  readonly authFailuresPerMinute: number
   readonly chunkSizeBytes: number
   readonly maxUploadBytes: number
   readonly maxInflightChunksPerUpload: number
+  readonly maxFairInflightChunksPerUpload: number
   readonly maxGlobalInflightChunks: number
   readonly taskQueueMaxsize: number
   readonly workerCount: number
@@ -26,6 +37,18 @@ export interface Config {
   readonly trustProxy: boolean
   readonly metricsToken: string | null
   readonly logLevel: string
+}
+
+export type AuthMode = (typeof AUTH_MODES)[number]
+const AUTH_MODES = ['api_key', 'jwt', 'hybrid'] as const
+
+/** By what a token is verified, and what it must say. */
+export interface JwtRules {
+  readonly algorithm: JwtAlgorithm
+  readonly key: KeyObject
+  /** null where a token may be for anybody, or of anybody */
+  readonly audience: string | null
+  readonly issuer: string | null
 }
 
 /** Every variable that does not parse, a line each. */
@@ -67,10 +90,19 @@ const VARIABLES = {
   ],
   STORAGE_BACKEND: [z.literal('local'), 'local', 'local'],
   STORAGE_ROOT: [z.string(), './data/files', 'a folder'],
+  AUTH_MODE: [z.enum(AUTH_MODES), 'api_key', 'api_key, jwt or hybrid'],
   API_KEY_MAPPINGS: [keyMappings, 'dev-key:dev-user', 'key:user pairs, separated by commas'],
+  JWT_SECRET: [z.string(), '', 'a secret, or a public key'],
+  JWT_ALGORITHM: [z.enum(JWT_ALGORITHMS), 'HS256', JWT_ALGORITHMS.join(', ')],
+  JWT_AUDIENCE: [z.string(), '', 'a name'],
+  JWT_ISSUER: [z.string(), '', 'a name'],
+  ADMIN_USER_IDS: [list, '', 'users, separated by commas'],
+  API_RATE_LIMIT_PER_MINUTE: [integer(0), '0', 'a whole number; 0 is no limit'],
+  AUTH_FAILURES_PER_MINUTE: [integer(0, 10_000), '30', 'a whole number from 0, no limit, to 10000'],
   CHUNK_SIZE_BYTES: [integer(1), '5242880', 'a number of bytes, at least 1'],
   MAX_UPLOAD_BYTES: [integer(1), '50000000000', 'a number of bytes, at least 1'],
   MAX_INFLIGHT_CHUNKS_PER_UPLOAD: [integer(1), '8', 'a whole number, at least 1'],
+  MAX_FAIR_INFLIGHT_CHUNKS_PER_UPLOAD: [integer(0), '0', 'a whole number; 0 is half of the workers'],
   MAX_GLOBAL_INFLIGHT_CHUNKS: [integer(1), '128', 'a whole number, at least 1'],
   TASK_QUEUE_MAXSIZE: [integer(1), '512', 'a whole number, at least 1'],
   WORKER_COUNT: [integer(1), '16', 'a whole number, at least 1'],
@@ -121,21 +153,30 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     if (parsed.success) values[name] = parsed.data
     else problems.push(`${givenAs(name)} must be ${words}`)
   }
-  if (!env['API_KEY_MAPPINGS'] && env['NODE_ENV'] === 'production')
-    problems.push('API_KEY_MAPPINGS must be set when NODE_ENV is production')
-  if (problems.length > 0) throw new ConfigError(problems.join('\n'))
-
   const v = values as Values
+  const takesKeys = v.AUTH_MODE !== 'jwt'
+  const jwt = v.AUTH_MODE === 'jwt' || v.AUTH_MODE === 'hybrid' ? jwtRules(v) : null
+  if (typeof jwt === 'string') problems.push(jwt)
+  if (takesKeys && !env['API_KEY_MAPPINGS'] && env['NODE_ENV'] === 'production')
+    problems.push('API_KEY_MAPPINGS must be set when NODE_ENV is production')
+  if (problems.length > 0 || typeof jwt === 'string') throw new ConfigError(problems.join('\n'))
+
   return Object.freeze({
     host: v.HOST,
     port: v.PORT,
     databaseUrl: v.DATABASE_URL,
     storageRoot: v.STORAGE_ROOT,
-    apiKeys: v.API_KEY_MAPPINGS,
-    developmentKeys: !env['API_KEY_MAPPINGS'],
+    authMode: v.AUTH_MODE,
+    apiKeys: takesKeys ? v.API_KEY_MAPPINGS : new Map(),
+    developmentKeys: takesKeys && !env['API_KEY_MAPPINGS'],
+    jwt,
+    adminUserIds: v.ADMIN_USER_IDS,
+    apiRateLimitPerMinute: v.API_RATE_LIMIT_PER_MINUTE,
+    authFailuresPerMinute: v.AUTH_FAILURES_PER_MINUTE,
     chunkSizeBytes: v.CHUNK_SIZE_BYTES,
     maxUploadBytes: v.MAX_UPLOAD_BYTES,
     maxInflightChunksPerUpload: v.MAX_INFLIGHT_CHUNKS_PER_UPLOAD,
+    maxFairInflightChunksPerUpload: v.MAX_FAIR_INFLIGHT_CHUNKS_PER_UPLOAD,
     maxGlobalInflightChunks: v.MAX_GLOBAL_INFLIGHT_CHUNKS,
     taskQueueMaxsize: v.TASK_QUEUE_MAXSIZE,
     workerCount: v.WORKER_COUNT,
@@ -149,4 +190,18 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     metricsToken: v.METRICS_TOKEN || null,
     logLevel: v.LOG_LEVEL,
   })
+}
+
+/** @returns what is wrong, as a line for the operator, when there is no key; null when another line tells it */
+function jwtRules({
+  JWT_SECRET: secret,
+  JWT_ALGORITHM: algorithm,
+  JWT_AUDIENCE: audience,
+  JWT_ISSUER: issuer,
+}: Values): JwtRules | string | null {
+  if (!secret) return 'JWT_SECRET must be set when AUTH_MODE is jwt or hybrid'
+  if (!algorithm) return null
+  const key = readJwtKey(algorithm, secret)
+  if ('mustBe' in key) return `JWT_SECRET must be ${key.mustBe}`
+  return { algorithm, key, audience: audience || null, issuer: issuer || null }
 }

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { createGate } from './admission/gate.ts'
 import { createLocker } from './admission/locker.ts'
+import { createGuessLimit, createRequestLimit } from './admission/rate-limits.ts'
 import { createApp } from './app.ts'
 import type { Config } from './config.ts'
 import { unavailable } from './core/errors.ts'
@@ -11,6 +12,7 @@ import type { Body } from './core/ports.ts'
 import { createAuthenticator } from './http/auth.ts'
 import { openBody } from './http/body.ts'
 import type { OpenBody } from './http/exchange.ts'
+import type { Cleanup } from './http/operations.ts'
 import { createLedger } from './ledger/ledger.ts'
 import { migrateUp } from './ledger/migrate.ts'
 import { openDb } from './ledger/open.ts'
@@ -57,7 +59,14 @@ export async function startServer(
   const app = createApp({
     uploads,
     gate,
-    authenticate: createAuthenticator(config.apiKeys),
+    identification: {
+      authenticate: createAuthenticator(config),
+      mayRequest: createRequestLimit(config.apiRateLimitPerMinute),
+      mayGuess: createGuessLimit(config.authFailuresPerMinute),
+      trustProxy: config.trustProxy,
+      meter: metrics.meter,
+    },
+    adminUserIds: config.adminUserIds,
     openBody: bodies.open,
     tus: {
       maxUploadBytes: config.maxUploadBytes,
@@ -73,6 +82,7 @@ export async function startServer(
         await Promise.all([ledger.check(), store.check()])
       },
       renderMetrics: metrics.render,
+      cleanUp: () => chores.cleanUp(),
     },
     metricsToken: config.metricsToken,
     stallTimeoutMs: config.bodyIdleTimeoutMs,
@@ -103,6 +113,7 @@ export async function startServer(
     url: urlOf(server, config.host),
     async close() {
       draining = true
+      gate.stopWaiting(unavailable('The server is shutting down.'))
       const idle = chores.stop()
       const closed = new Promise((resolve) => server.close(resolve))
       server.closeIdleConnections()
@@ -150,20 +161,38 @@ function trackBodies({ bodyIdleTimeoutMs }: Config): { open: OpenBody; stopAll()
   }
 }
 
+interface Chores {
+  /** Reaps once what runs already is over. */
+  cleanUp(): Promise<Cleanup>
+  stop(): Promise<void>
+}
+
 /** What is done beside requests: finishing what a crash left, and reaping, one run at a time. */
-function startChores(uploads: Uploads, log: Logger): { stop(): Promise<void> } {
+function startChores(uploads: Uploads, log: Logger): Chores {
   const stopping = new AbortController()
+  const reap = async (): Promise<Cleanup> => {
+    let failedUploads = 0
+    const reaped = await uploads.reap((error, id) => {
+      failedUploads += 1
+      log.error({ err: error, upload_id: id }, 'an expired upload could not be removed')
+    }, stopping.signal)
+    if (reaped.expiredUploads + reaped.removedUploads > 0) log.info(reaped, 'reaped')
+    return { ...reaped, failedUploads }
+  }
+  let reaping: Promise<unknown> = Promise.resolve()
+  // Two at once would count the same upload twice.
+  const cleanUp = (): Promise<Cleanup> => {
+    const next = reaping.then(reap)
+    reaping = next.catch(() => {})
+    return next
+  }
   const run = async (): Promise<void> => {
     try {
       await uploads.resumeFinalizing(
         (error, id) => log.error({ err: error, upload_id: id }, 'an upload could not be completed'),
         stopping.signal,
       )
-      const reaped = await uploads.reap(
-        (error, id) => log.error({ err: error, upload_id: id }, 'an expired upload could not be removed'),
-        stopping.signal,
-      )
-      if (reaped.expiredUploads + reaped.removedUploads > 0) log.info(reaped, 'reaped')
+      await cleanUp()
     } catch (error) {
       log.error({ err: error }, 'the reaper could not run')
     }
@@ -173,11 +202,13 @@ function startChores(uploads: Uploads, log: Logger): { stop(): Promise<void> } {
     running = running.then(run)
   }, REAP_EVERY_MS)
   return {
+    cleanUp,
     async stop() {
       clearInterval(timer)
       stopping.abort()
       // What is being copied goes on after the next start as well.
-      await Promise.race([running, sleep(CHORE_PATIENCE_MS, undefined, { ref: false })])
+      const over = Promise.all([running, reaping])
+      await Promise.race([over, sleep(CHORE_PATIENCE_MS, undefined, { ref: false })])
     },
   }
 }
