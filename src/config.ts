@@ -27,6 +27,8 @@ export interface Config {
   readonly maxGlobalInflightChunks: number
   readonly taskQueueMaxsize: number
   readonly workerCount: number
+  /** how long a tus body waits to be admitted; 0 to refuse it at once */
+  readonly admissionWaitMs: number
   readonly maxConcatParts: number
   readonly uploadTtlMs: number
   readonly bodyIdleTimeoutMs: number
@@ -105,6 +107,7 @@ const VARIABLES = {
   MAX_FAIR_INFLIGHT_CHUNKS_PER_UPLOAD: [integer(0), '0', 'a whole number; 0 is half of the workers'],
   MAX_GLOBAL_INFLIGHT_CHUNKS: [integer(1), '128', 'a whole number, at least 1'],
   TASK_QUEUE_MAXSIZE: [integer(1), '512', 'a whole number, at least 1'],
+  ADMISSION_WAIT_SECONDS: [integer(0, 3_600), '30', 'a number of seconds from 0 to 3600'],
   WORKER_COUNT: [integer(1), '16', 'a whole number, at least 1'],
   MAX_CONCAT_PARTS: [integer(1, 10_000), '1000', 'a whole number from 1 to 10000'],
   UPLOAD_TTL_SECONDS: [integer(1, 3_153_600_000), '86400', 'a number of seconds, at least 1'],
@@ -180,6 +183,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     maxGlobalInflightChunks: v.MAX_GLOBAL_INFLIGHT_CHUNKS,
     taskQueueMaxsize: v.TASK_QUEUE_MAXSIZE,
     workerCount: v.WORKER_COUNT,
+    admissionWaitMs: v.ADMISSION_WAIT_SECONDS * 1000,
     maxConcatParts: v.MAX_CONCAT_PARTS,
     uploadTtlMs: v.UPLOAD_TTL_SECONDS * 1000,
     bodyIdleTimeoutMs: v.BODY_IDLE_TIMEOUT_SECONDS * 1000,

@@ -9,11 +9,8 @@ export interface GateLimits extends WorkerLimits {
   /** bodies open at a time, of all uploads and of one */
   maxGlobalInflightChunks: number
   maxInflightChunksPerUpload: number
-}
-
-export interface GateOptions {
-  /** how long a body waits to be admitted: less than proxies wait for a server that takes nothing */
-  patienceMs: number
+  /** how long a body waits to be admitted; 0 to refuse it at once */
+  admissionWaitMs: number
 }
 
 /** The gate's load, for the metrics. */
@@ -29,8 +26,6 @@ interface WaitingBody {
   refuse: (why: Error) => void
 }
 
-const DEFAULTS: GateOptions = { patienceMs: 30_000 }
-
 /**
  * Bodies are admitted, writes are scheduled: a worker covers one write and never a silent socket, so
  * trickling clients keep nobody from the disk. What waits, body or write, is served round-robin between
@@ -39,9 +34,7 @@ const DEFAULTS: GateOptions = { patienceMs: 30_000 }
 export function createGate(
   limits: GateLimits,
   meter: Pick<Meter, 'throttled'>,
-  options: Partial<GateOptions> = {},
 ): Gate & { load(): GateLoad; stopWaiting(why: Error): void } {
-  const { patienceMs } = { ...DEFAULTS, ...options }
   const workers = createWorkers(limits)
   const waiting = createFairQueue<WaitingBody>()
   /** bodies of each upload, open and waiting */
@@ -98,7 +91,7 @@ export function createGate(
       giveUp = (why) => {
         if (waiting.remove(ownerId, uploadId, body)) body.refuse(why)
       }
-      const timer = setTimeout(() => giveUp(refuse('global_inflight_limit')), patienceMs)
+      const timer = setTimeout(() => giveUp(refuse('global_inflight_limit')), limits.admissionWaitMs)
       waiting.push(ownerId, uploadId, body)
     })
     return { admitted, giveUp }
@@ -113,7 +106,8 @@ export function createGate(
     },
     admitInTurn(ownerId, uploadId) {
       const reason = refusal(uploadId)
-      if (reason && reason !== 'global_inflight_limit') throw refuse(reason)
+      const mayWait = reason === 'global_inflight_limit' && limits.admissionWaitMs > 0
+      if (reason && !mayWait) throw refuse(reason)
       if (reason && stopped) throw stopped
       count(uploadId, 1)
       return reason ? wait(ownerId, uploadId) : admission(ownerId, uploadId)

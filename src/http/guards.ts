@@ -62,7 +62,8 @@ export const patientBody =
       return
     }
     const leave = () => place.giveUp(new HttpError('client_closed'))
-    // Not of the response: one that waits behind a pipelined one is never told.
+    // The socket's: a response that waits behind a pipelined one is never told. Paused, so that not even
+    // the pieces gather that node reads ahead.
     socket.once('close', leave).pause()
     try {
       exchange.admission = await place.admitted

@@ -163,6 +163,16 @@ const VARIABLES: Record<string, Row> = {
     bad: ['0', '3153600001', ...NO_NUMBERS, ...HUGE],
     must: /seconds, at least 1$/,
   },
+  ADMISSION_WAIT_SECONDS: {
+    key: 'admissionWaitMs',
+    unset: 30_000,
+    good: [
+      ['0', 0],
+      ['3600', 3_600_000],
+    ],
+    bad: ['3601', ...NO_NUMBERS, ...HUGE],
+    must: /seconds from 0 to 3600$/,
+  },
   BODY_IDLE_TIMEOUT_SECONDS: {
     key: 'bodyIdleTimeoutMs',
     unset: 60_000,

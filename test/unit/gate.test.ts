@@ -9,12 +9,13 @@ const ROOMY: GateLimits = {
   taskQueueMaxsize: 1000,
   maxGlobalInflightChunks: 1000,
   maxInflightChunksPerUpload: 1000,
+  admissionWaitMs: 60_000,
 }
 
-function gateOf(limits: Partial<GateLimits> = {}, patienceMs = 60_000) {
+function gateOf(limits: Partial<GateLimits> = {}) {
   const counted: ThrottleReason[] = []
   const meter = { throttled: (reason: ThrottleReason) => counted.push(reason) }
-  const gate = createGate({ ...ROOMY, ...limits }, meter, { patienceMs })
+  const gate = createGate({ ...ROOMY, ...limits }, meter)
   return { gate, counted }
 }
 
@@ -106,8 +107,8 @@ describe('admission', () => {
 
 describe('a body that may wait', () => {
   /** One place, taken. */
-  const fullGate = (limits: Partial<GateLimits> = {}, patienceMs = 60_000) => {
-    const { gate, counted } = gateOf({ maxGlobalInflightChunks: 1, ...limits }, patienceMs)
+  const fullGate = (limits: Partial<GateLimits> = {}) => {
+    const { gate, counted } = gateOf({ maxGlobalInflightChunks: 1, ...limits })
     const admitted: string[] = []
     const open: Admission[] = [gate.admit('first', 'first')]
     return {
@@ -205,12 +206,18 @@ describe('a body that may wait', () => {
   })
 
   it('is refused when its time is over', async () => {
-    const { gate, counted, wait } = fullGate({}, 1)
+    const { gate, counted, wait } = fullGate({ admissionWaitMs: 1 })
     expect(await wait('a').outcome).toMatchObject({
       status: 429,
       headers: { 'X-RateLimit-Reason': 'global_inflight_limit' },
     })
     expect(counted).toEqual(['global_inflight_limit'])
+    expect(gate.load()).toMatchObject({ inflight: 1, queued: 0 })
+  })
+
+  it('is refused at once where nobody may wait', () => {
+    const { gate } = fullGate({ admissionWaitMs: 0 })
+    expect(refusal(() => gate.admitInTurn('a', 'x') as Admission)).toBe('global_inflight_limit')
     expect(gate.load()).toMatchObject({ inflight: 1, queued: 0 })
   })
 
@@ -246,6 +253,7 @@ describe('load', () => {
       taskQueueMaxsize: 8,
       maxGlobalInflightChunks: 20,
       maxInflightChunksPerUpload: 4,
+      admissionWaitMs: 0,
     }
     const { gate, counted } = gateOf(limits)
     let state = 7
