@@ -40,7 +40,7 @@ describe.each([
     const call = clientOf(url)
     const shared = await initiate(call)
     const ids = await Promise.all(
-      Array.from({ length: LIMIT + 1 }, () => (which === 'one upload' ? shared : initiate(call))),
+      Array.from({ length: LIMIT + 1 }, async () => (which === 'one upload' ? shared : initiate(call))),
     )
     const puts = await Promise.all(ids.map((id, index) => openChunk(url, id, index)))
     const { put: refused, answer } = await firstAnswer(puts)
