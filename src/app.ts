@@ -104,6 +104,8 @@ export function createApp(app: App): Express {
   server.set('query parser', 'simple')
   server.set('case sensitive routing', true)
   server.use((req, res, next) => {
+    // Behind the last answer of a connection nothing is served (RFC 9112 section 9.6).
+    if (req.socket.writableEnded) return
     overrideMethod(req)
     if (!applyCors(req, res, app.corsAllowedOrigins)) next()
   })
@@ -114,6 +116,7 @@ export function createApp(app: App): Express {
       try {
         if (app.operations.draining() && !ALWAYS_OPEN.has(path))
           throw unavailable('The server is shutting down.')
+        if (!isMet(req.headers.expect)) throw new HttpError('expectation_failed')
         await work(exchange)
       } catch (error) {
         sendError(exchange, error)
@@ -144,6 +147,9 @@ export function createApp(app: App): Express {
   )
   return server
 }
+
+/** What a client may expect of us (RFC 9110 section 10.1.1). */
+const isMet = (expect = ''): boolean => /^\s*(100-continue)?\s*$/i.test(expect)
 
 const SANE_ID = /^[\w.:-]{1,128}$/
 

@@ -11,6 +11,7 @@ import { unavailable } from './core/errors.ts'
 import type { Body } from './core/ports.ts'
 import { createAuthenticator } from './http/auth.ts'
 import { openBody } from './http/body.ts'
+import { answerMalformed } from './http/early.ts'
 import type { OpenBody } from './http/exchange.ts'
 import type { Cleanup } from './http/operations.ts'
 import { createLedger } from './ledger/ledger.ts'
@@ -104,8 +105,10 @@ export async function startServer(
     },
     app,
   )
-  // Without a listener node would send 100 Continue before we know whether we want the body.
-  server.on('checkContinue', app)
+  // Without listeners node would send 100 Continue before we know whether we want the body, and answer
+  // other expectations itself.
+  server.on('checkContinue', app).on('checkExpectation', app)
+  server.on('clientError', answerMalformed)
   await listen(server, config)
   const chores = startChores(uploads, log)
 

@@ -16,6 +16,7 @@ const TABLE = {
   unsupported_media_type: [415, 'The body must be application/json.'],
   invalid_patch_type: [415, 'Content-Type must be application/offset+octet-stream.'],
   range_not_satisfiable: [416, 'No byte of the file lies in the range that was asked for.'],
+  expectation_failed: [417, 'Expect can only be 100-continue.'],
   unprocessable: [422, 'A field has a value that is not allowed.'],
   locked: [423, 'Another request is writing to this upload.'],
   throttled: [429, 'Too many requests; try again.'],

@@ -297,6 +297,18 @@ describe('Location is relative where the host is no host', () => {
   })
 })
 
+test.each(['200-ok', '100-continue, 200-ok', '100-continue;x'])(
+  'an Expect that nobody can meet is 417, in its dialect, and the body is not taken: %s',
+  async (expected) => {
+    const request = (line: string) =>
+      lines(line, 'Host: a', `X-API-Key: ${ALICE}`, 'Content-Length: 5', `Expect: ${expected}`)
+    expect(await raw(request('PUT /v1/uploads/x/chunks/0 HTTP/1.1'))).toMatch(
+      /^HTTP\/1\.1 417 [^]*"error_code":"expectation_failed"/,
+    )
+    expect(await raw(request('POST /files HTTP/1.1'))).toMatch(/^HTTP\/1\.1 417 [^]*Expect can only be/)
+  },
+)
+
 test('an HTTP/1.0 client is never told 100 Continue', async () => {
   const path = await create(5)
   const told = await raw(

@@ -90,6 +90,30 @@ describe.each([
     },
   )
 
+  test('that closes the connection is its last answer: nothing behind the body is done', async () => {
+    const call = clientOf(url)
+    const other = await initiate(call)
+    const connection = rawConnection(url)
+    connection.send(request(`Content-Length: ${DRAINED + 1}`))
+    await connection.sees(refusal)
+    connection.send(bytesOf(DRAINED + 1))
+    connection.send(head(`DELETE /v1/uploads/${other}`))
+    await connection.closed
+    expect((await call('GET', `/v1/uploads/${other}`)).status).toBe(200)
+  })
+
+  test('reaches a client that asked for the connection to be closed, and sends its body before it looks', async () => {
+    const connection = rawConnection(url)
+    connection.socket.pause()
+    connection.send(request(`Content-Length: ${DRAINED}`, 'Connection: close'))
+    for (let sent = 0; sent < DRAINED; sent += DRAINED / 8) {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      connection.send(bytesOf(DRAINED / 8))
+    }
+    connection.socket.resume()
+    expect(await connection.closed).toMatch(refusal)
+  })
+
   test('is the only answer, without 100 Continue, to a client that waits for one', async () => {
     const connection = rawConnection(url)
     connection.send(request('Content-Length: 1000', 'Expect: 100-continue'))
@@ -102,4 +126,29 @@ describe.each([
     const told = await connection.sees(/"version"/)
     expect(told.match(/HTTP\/1\.1 (429|503) /g)).toHaveLength(2)
   })
+})
+
+describe('bytes that are no request', () => {
+  const much = bytesOf(4 * MIB)
+  test.each([
+    ['an unknown method', 'FETCH / HTTP/1.1\r\n', '400 Bad Request'],
+    ['no HTTP', 'hello\r\n', '400 Bad Request'],
+    ['endless headers', `GET / HTTP/1.1\r\nX: ${'x'.repeat(300_000)}`, '431 Request Header Fields Too Large'],
+    ['two lengths', put('Content-Length: 5', 'Content-Length: 6'), '400 Bad Request'],
+    ['a chunk of no length', `${put('Transfer-Encoding: chunked')}x\r\n`, '400 Bad Request'],
+  ])(
+    'get an answer and a closed connection, though more of them are on their way: %s',
+    async (_what, bytes, answer) => {
+      const connection = rawConnection(url)
+      connection.socket.pause()
+      connection.send(bytes)
+      for (let at = 0; at < much.length; at += much.length / 8) {
+        await new Promise((resolve) => setTimeout(resolve, 5))
+        connection.send(much.subarray(at, at + much.length / 8))
+      }
+      connection.socket.resume()
+      const told = await connection.closed
+      expect(told).toBe(`HTTP/1.1 ${answer}\r\nConnection: close\r\n\r\n`)
+    },
+  )
 })
