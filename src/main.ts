@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { ConfigError, parseConfig, type Config } from './config.ts'
+import { shownUrl } from './ledger/url.ts'
 import { createLog } from './observe/log.ts'
 import { startServer } from './server.ts'
 
@@ -18,7 +19,6 @@ if (config.developmentKeys)
 
 try {
   const server = await startServer(config, { log, version })
-  greet(config, server.url)
   const stop = async (signal: string): Promise<void> => {
     log.info({ signal }, 'shutting down')
     await server.close()
@@ -26,6 +26,7 @@ try {
     log.flush(() => process.exit(0))
   }
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(signal))
+  greet(config, server.url)
 } catch (error) {
   log.fatal({ err: error }, 'the server could not start')
   log.flush(() => process.exit(1))
@@ -50,7 +51,7 @@ function greet(config: Config, url: string): void {
     [
       `Upload server ${version} on ${url}`,
       `  store     local disk, ${storageRoot}`,
-      `  database  ${databaseUrl}`,
+      `  database  ${shownUrl(databaseUrl)}`,
       'Try it:',
       `  curl -i -H '${credentials}' -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 5' -H 'Content-Type: application/offset+octet-stream' --data-binary hello ${url}/files`,
       '',

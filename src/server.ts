@@ -39,9 +39,14 @@ export async function startServer(
   config: Config,
   { log, version }: { log: Logger; version: string },
 ): Promise<RunningServer> {
-  const applied = migrateUp(config.databaseUrl)
+  const applied = await migrateUp(config.databaseUrl)
   if (applied.length > 0) log.info({ applied }, 'migrations applied')
-  const ledger = createLedger(await openDb(config.databaseUrl))
+  const ledger = createLedger(
+    await openDb(config.databaseUrl, {
+      poolSize: config.databasePoolSize,
+      statementTimeoutMs: config.databaseStatementTimeoutMs,
+    }),
+  )
   const store = createLocalStore(config.storageRoot)
   const metrics = createMetrics()
   const gate = createGate(config, metrics.meter)

@@ -90,7 +90,7 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
   }
 
   HEAD.send = async (request, _context, headers = new Headers()) => {
-    const upload = await uploads.get(exchangeOf(request).uploadId)
+    const upload = await uploads.getSettled(exchangeOf(request).uploadId)
     describe(upload, headers)
     return new Response(null, { status: 200, headers })
   }

@@ -3,6 +3,7 @@ import { cellAt, cellRange } from '../core/geometry.ts'
 import type { Body, CellCommit, Digest, Hold, Turn } from '../core/ports.ts'
 import { completesByItself, isOpen, type Upload } from '../core/upload.ts'
 import { commitCells } from './commit.ts'
+import { settled } from './complete.ts'
 import { assertUnbroken, drop, holderOf, statusWhenFull, turnUnder, type WriteDeps } from './deps.ts'
 import { reportLoss } from './loss.ts'
 import { planAppend } from './plan-append.ts'
@@ -44,7 +45,7 @@ export const appendTo =
     const { id, offset, declaredSize, body } = append
     const hold = await deps.locker.acquire(id, 'append', holderOf(body), false)
     try {
-      let upload = await deps.ledger.get(id)
+      let upload = await settled(deps, deps.finish, id)
       if (!upload) throw new HttpError('not_found')
       const request = { offset, declaredSize, bodyLength: body.length }
       const plan = planAppend(upload, request, deps.limits.maxUploadBytes, deps.now())

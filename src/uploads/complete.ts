@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { HttpError, unavailable } from '../core/errors.ts'
 import { cellCount } from '../core/geometry.ts'
 import { assertNotExpired, isFinal, isOpen, isPartial, type Upload } from '../core/upload.ts'
@@ -106,6 +107,31 @@ async function checksumHolds({ store }: Deps, upload: Upload): Promise<boolean> 
   const hash = createHash('sha256')
   for await (const bytes of store.read(upload, { start: 0, end: upload.size ?? 0 })) hash.update(bytes)
   return hash.digest('hex') === upload.checksumSha256
+}
+
+/** How long a request waits for an upload that is being completed. */
+const SETTLE_PATIENCE_MS = 5_000
+
+/**
+ * The upload as it is, once it is not being completed any more, or after a while. Whoever asks takes the
+ * work up, so that what a dead process left is not waited for until a chore finds it.
+ * @returns null when there is none
+ */
+export async function settled({ ledger }: Deps, finish: Finish, id: string): Promise<Upload | null> {
+  const upload = await ledger.get(id)
+  if (upload?.status !== 'FINALIZING') return upload
+  const patience = new AbortController()
+  // Why it could not be completed is told by the chore that tries again.
+  const finishing = finish(id).then(
+    () => {},
+    () => {},
+  )
+  await Promise.race([
+    finishing,
+    sleep(SETTLE_PATIENCE_MS, undefined, { signal: patience.signal }).catch(() => {}),
+  ])
+  patience.abort()
+  return ledger.get(id)
 }
 
 /** Takes up what a crash left in the middle of completing. */

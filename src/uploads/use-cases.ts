@@ -3,7 +3,7 @@ import { cellCount, isFull, missingCells } from '../core/geometry.ts'
 import type { ListQuery } from '../core/ports.ts'
 import { assertNotExpired, isUploadId, publicStatus, type Upload } from '../core/upload.ts'
 import { appendTo } from './append.ts'
-import { completeUpload, finisher, resumeFinalizing } from './complete.ts'
+import { completeUpload, finisher, resumeFinalizing, settled } from './complete.ts'
 import { concatenate } from './concatenate.ts'
 import { createUpload } from './create.ts'
 import type { Deps } from './deps.ts'
@@ -32,6 +32,8 @@ export const createUploads = (deps: Deps) => {
     resumeFinalizing: resumeFinalizing(deps, finish),
     list: (query: ListQuery) => deps.ledger.list(query),
     get: getUpload(deps),
+    /** The same, once it is not being completed any more, or after a while. */
+    getSettled: async (id: string): Promise<Upload> => visible(deps, await settled(deps, finish, id)),
     authorise: owners.authorise,
     missingChunks: missingChunks(deps),
     /** The bytes from `start` up to but not including `end`. */
@@ -44,12 +46,14 @@ export type Uploads = ReturnType<typeof createUploads>
 /** @throws {HttpError} not_found 404, gone 410 */
 const getUpload =
   (deps: Deps) =>
-  async (id: string): Promise<Upload> => {
-    const upload = await deps.ledger.get(id)
-    if (!upload) throw new HttpError('not_found')
-    assertNotExpired(upload, deps.now())
-    return upload
-  }
+  async (id: string): Promise<Upload> =>
+    visible(deps, await deps.ledger.get(id))
+
+function visible({ now }: Pick<Deps, 'now'>, upload: Upload | null): Upload {
+  if (!upload) throw new HttpError('not_found')
+  assertNotExpired(upload, now())
+  return upload
+}
 
 const REMEMBERED_OWNERS = 10_000
 

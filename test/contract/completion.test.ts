@@ -180,6 +180,26 @@ test('a final upload that does not fit is 507, leaves the room that was there, a
   expect(fits.status).toBe('COMPLETED')
 })
 
+test('whoever asks for an upload that a crash left in the middle of completing has it completed', async () => {
+  const { uploads, ledger } = await useUploads(
+    before('read', () => Promise.reject(new Error('the process dies here'))),
+  )
+  const id = await createUpload(uploads, { size: 10, checksumSha256: sha(A) })
+  await expect(append(uploads, id, A)).rejects.toThrow('dies')
+  expect((await ledger.get(id))?.status).toBe('FINALIZING')
+  expect(await uploads.getSettled(id)).toMatchObject({ status: 'COMPLETED', offset: 10 })
+})
+
+test('the last PATCH, sent again to an upload that a crash left in the middle of completing, completes it', async () => {
+  const { uploads, ledger } = await useUploads(
+    before('read', () => Promise.reject(new Error('the process dies here'))),
+  )
+  const id = await createUpload(uploads, { size: 10, checksumSha256: sha(A) })
+  await expect(append(uploads, id, A)).rejects.toThrow('dies')
+  expect((await ledger.get(id))?.status).toBe('FINALIZING')
+  expect(await append(uploads, id, '', 10)).toMatchObject({ offset: 10, upload: { status: 'COMPLETED' } })
+})
+
 test('a deferred length that is declared after all bytes completes the upload in the same step', async () => {
   const { uploads, ledger } = await useUploads()
   const id = await createUpload(uploads, { size: null })
