@@ -1,9 +1,12 @@
 /**
  * What ten small clients wait for their chunks alone, and beside one that keeps 64 chunks on their way.
- * Prints both, and how many times longer it takes beside the big one. Server and clients share the machine.
+ * Prints both, and how many times longer it takes beside the big one. The big client is a process of its
+ * own, so that the small ones don't wait for its work; all of them share the machine with the server.
  *
  *   npm run build && npx tsx benchmarks/fairness.ts
  */
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { Agent, request } from 'node:http'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -60,49 +63,63 @@ async function smallOnes(url: string): Promise<number[]> {
   return (await Promise.all(times)).flat()
 }
 
-/** Keeps chunks of one upload on their way. @returns what stops it, and tells how many it sent */
-async function bigOne(url: string): Promise<() => Promise<number>> {
+/** The big client: keeps chunks of one upload on their way until it is told to stop; tells how many. */
+async function beBig(url: string): Promise<void> {
   const id = await initiate(url, 'big', BIG_CHUNKS, BIG_BYTES)
   const bytes = Buffer.alloc(BIG_BYTES)
   let next = 0
   let stopped = false
+  process.once('message', () => (stopped = true))
+  process.send?.('at work')
   const senders = Array.from({ length: PARALLEL_OF_BIG }, async () => {
     while (!stopped && next < BIG_CHUNKS) await putChunk(url, 'big', id, next++, bytes)
   })
-  return async () => {
-    stopped = true
-    await Promise.all(senders)
-    return next
-  }
+  await Promise.all(senders)
+  process.send?.(next)
+  process.disconnect()
+  agent.destroy()
+}
+
+async function startBigOne(url: string): Promise<ChildProcess> {
+  const big = fork(import.meta.filename, [url], { execArgv: ['--import', 'tsx'] })
+  await once(big, 'message')
+  return big
+}
+
+async function stopBigOne(big: ChildProcess): Promise<number> {
+  const told = once(big, 'message')
+  big.send('stop')
+  return Number((await told)[0])
 }
 
 const middle = (times: number[]) => percentile(times, 50)
 const line = (what: string, times: number[]) =>
   `${what.padEnd(18)} median ${middle(times).toFixed(1)} ms, p95 ${percentile(times, 95).toFixed(1)} ms`
 
-const root = await mkdtemp(path.join(tmpdir(), 'fairness-'))
-const users = [...SMALL, 'big']
-const server = await spawnServer(
-  root,
-  {
+async function measure(): Promise<void> {
+  const root = await mkdtemp(path.join(tmpdir(), 'fairness-'))
+  const env = {
     LOG_LEVEL: 'silent',
-    API_KEY_MAPPINGS: users.map((user) => `${user}:${user}`).join(','),
+    API_KEY_MAPPINGS: [...SMALL, 'big'].map((user) => `${user}:${user}`).join(','),
     MAX_INFLIGHT_CHUNKS_PER_UPLOAD: String(PARALLEL_OF_BIG),
-  },
-  main,
-)
-try {
-  await smallOnes(server.url)
-  const alone = await smallOnes(server.url)
-  const stop = await bigOne(server.url)
-  const beside = await smallOnes(server.url)
-  const sent = await stop()
-  console.log(line('ten small, alone', alone))
-  console.log(line('beside a big one', beside))
-  console.log(`the big one sent ${sent} MiB meanwhile`)
-  console.log(`ratio of the medians: ${(middle(beside) / middle(alone)).toFixed(1)}`)
-} finally {
-  await server.signal('SIGTERM')
-  await rm(root, { recursive: true, force: true })
-  agent.destroy()
+  }
+  const server = await spawnServer(root, env, main)
+  try {
+    await smallOnes(server.url)
+    const alone = await smallOnes(server.url)
+    const big = await startBigOne(server.url)
+    const beside = await smallOnes(server.url)
+    const sent = await stopBigOne(big)
+    console.log(line('ten small, alone', alone))
+    console.log(line('beside a big one', beside))
+    console.log(`the big one sent ${sent} MiB meanwhile`)
+    console.log(`ratio of the medians: ${(middle(beside) / middle(alone)).toFixed(1)}`)
+  } finally {
+    await server.signal('SIGTERM')
+    await rm(root, { recursive: true, force: true })
+    agent.destroy()
+  }
 }
+
+const [bigServer] = process.argv.slice(2)
+await (bigServer === undefined ? measure() : beBig(bigServer))
