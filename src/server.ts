@@ -7,13 +7,16 @@ import type { Logger } from 'pino'
 import { createGate } from './admission/gate.ts'
 import { createLeaseLocker } from './admission/lease-locker.ts'
 import { createLocker } from './admission/locker.ts'
+import { createGuessLimit, createRequestLimit } from './admission/rate-limits.ts'
 import { createApp } from './app.ts'
 import type { Config } from './config.ts'
 import { unavailable } from './core/errors.ts'
 import type { Body, ChunkStore, Leases, Meter, StorageNotes } from './core/ports.ts'
 import { createAuthenticator } from './http/auth.ts'
 import { openBody } from './http/body.ts'
+import { answerMalformed } from './http/early.ts'
 import type { OpenBody } from './http/exchange.ts'
+import type { Cleanup } from './http/operations.ts'
 import { claimDatabase, type Claim } from './ledger/claim.ts'
 import { createLeases } from './ledger/leases.ts'
 import { createLedger } from './ledger/ledger.ts'
@@ -94,7 +97,14 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
   const app = createApp({
     uploads,
     gate,
-    authenticate: createAuthenticator(config.apiKeys),
+    identification: {
+      authenticate: createAuthenticator(config),
+      mayRequest: createRequestLimit(config.apiRateLimitPerMinute),
+      mayGuess: createGuessLimit(config.authFailuresPerMinute),
+      trustProxy: config.trustProxy,
+      meter: metrics.meter,
+    },
+    adminUserIds: config.adminUserIds,
     openBody: bodies.open,
     tus: {
       maxUploadBytes: config.maxUploadBytes,
@@ -110,6 +120,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
         await Promise.all([ledger.check(), store.check()])
       },
       renderMetrics: metrics.render,
+      cleanUp: () => chores.cleanUp(),
     },
     metricsToken: config.metricsToken,
     stallTimeoutMs: config.bodyIdleTimeoutMs,
@@ -131,8 +142,10 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
     },
     app,
   )
-  // Without a listener node would send 100 Continue before we know whether we want the body.
-  server.on('checkContinue', app)
+  // Without listeners node would send 100 Continue before we know whether we want the body, and answer
+  // other expectations itself.
+  server.on('checkContinue', app).on('checkExpectation', app)
+  server.on('clientError', answerMalformed)
   await listen(server, config)
   const chores = startChores({ uploads, leases, log })
 
@@ -140,6 +153,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
     url: urlOf(server, config.host),
     async close() {
       draining = true
+      gate.stopWaiting(unavailable('The server is shutting down.'))
       const idle = chores.stop()
       const closed = new Promise((resolve) => server.close(resolve))
       server.closeIdleConnections()
@@ -194,25 +208,43 @@ function trackBodies({ bodyIdleTimeoutMs }: Config): { open: OpenBody; stopAll()
 }
 
 interface Chores {
+  /** Reaps once what runs already is over. */
+  cleanUp(): Promise<Cleanup>
+  stop(): Promise<void>
+}
+
+interface ChoreParts {
   uploads: Uploads
   leases: Leases | null
   log: Logger
 }
 
 /** What is done beside requests: finishing what a crash left, and reaping, one run at a time. */
-function startChores({ uploads, leases, log }: Chores): { stop(): Promise<void> } {
+function startChores({ uploads, leases, log }: ChoreParts): Chores {
   const stopping = new AbortController()
+  const reap = async (): Promise<Cleanup> => {
+    let failedUploads = 0
+    const reaped = await uploads.reap((error, id) => {
+      failedUploads += 1
+      log.error({ err: error, upload_id: id }, 'an expired upload could not be removed')
+    }, stopping.signal)
+    if (reaped.expiredUploads + reaped.removedUploads > 0) log.info(reaped, 'reaped')
+    return { ...reaped, failedUploads }
+  }
+  let reaping: Promise<unknown> = Promise.resolve()
+  // Two at once would count the same upload twice.
+  const cleanUp = (): Promise<Cleanup> => {
+    const next = reaping.then(reap)
+    reaping = next.catch(() => {})
+    return next
+  }
   const run = async (): Promise<void> => {
     try {
       await uploads.resumeFinalizing(
         (error, id) => log.error({ err: error, upload_id: id }, 'an upload could not be completed'),
         stopping.signal,
       )
-      const reaped = await uploads.reap(
-        (error, id) => log.error({ err: error, upload_id: id }, 'an expired upload could not be removed'),
-        stopping.signal,
-      )
-      if (reaped.expiredUploads + reaped.removedUploads > 0) log.info(reaped, 'reaped')
+      await cleanUp()
       await leases?.sweep({ ms: SWEEP_AFTER_MS })
     } catch (error) {
       log.error({ err: error }, 'the reaper could not run')
@@ -231,11 +263,13 @@ function startChores({ uploads, leases, log }: Chores): { stop(): Promise<void> 
   }
   let running = loop()
   return {
+    cleanUp,
     async stop() {
       clearTimeout(timer)
       stopping.abort()
       // What is being copied goes on after the next start as well.
-      await Promise.race([running, sleep(CHORE_PATIENCE_MS, undefined, { ref: false })])
+      const over = Promise.all([running, reaping])
+      await Promise.race([over, sleep(CHORE_PATIENCE_MS, undefined, { ref: false })])
     },
   }
 }
