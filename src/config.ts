@@ -6,6 +6,8 @@ export interface Config {
   readonly port: number
   readonly databaseUrl: string
   readonly storageRoot: string
+  /** what an acknowledged byte outlives: a crash of the process, or a power failure as well */
+  readonly durability: 'process' | 'disk'
   /** API key → user */
   readonly apiKeys: ReadonlyMap<string, string>
   /** true when the keys are the well-known development ones */
@@ -67,6 +69,7 @@ const VARIABLES = {
   ],
   STORAGE_BACKEND: [z.literal('local'), 'local', 'local'],
   STORAGE_ROOT: [z.string(), './data/files', 'a folder'],
+  DURABILITY: [z.enum(['process', 'disk']), 'process', 'process or disk'],
   API_KEY_MAPPINGS: [keyMappings, 'dev-key:dev-user', 'key:user pairs, separated by commas'],
   CHUNK_SIZE_BYTES: [integer(1), '5242880', 'a number of bytes, at least 1'],
   MAX_UPLOAD_BYTES: [integer(1), '50000000000', 'a number of bytes, at least 1'],
@@ -131,6 +134,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     port: v.PORT,
     databaseUrl: v.DATABASE_URL,
     storageRoot: v.STORAGE_ROOT,
+    durability: v.DURABILITY,
     apiKeys: v.API_KEY_MAPPINGS,
     developmentKeys: !env['API_KEY_MAPPINGS'],
     chunkSizeBytes: v.CHUNK_SIZE_BYTES,

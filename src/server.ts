@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { createGate } from './admission/gate.ts'
@@ -13,9 +14,10 @@ import { openBody } from './http/body.ts'
 import type { OpenBody } from './http/exchange.ts'
 import { createLedger } from './ledger/ledger.ts'
 import { migrateUp } from './ledger/migrate.ts'
-import { openDb } from './ledger/open.ts'
+import { openDb, sqlitePath } from './ledger/open.ts'
 import { logRequest } from './observe/log.ts'
 import { createMetrics } from './observe/metrics.ts'
+import { forceAncestors } from './stores/durable.ts'
 import { createLocalStore } from './stores/local.ts'
 import { createUploads, type Uploads } from './uploads/use-cases.ts'
 
@@ -38,8 +40,11 @@ export async function startServer(
 ): Promise<RunningServer> {
   const applied = migrateUp(config.databaseUrl)
   if (applied.length > 0) log.info({ applied }, 'migrations applied')
-  const ledger = createLedger(await openDb(config.databaseUrl))
-  const store = createLocalStore(config.storageRoot)
+  const ledger = createLedger(
+    await openDb(config.databaseUrl, { forceCommits: config.durability === 'disk' }),
+  )
+  const store = createLocalStore(config.storageRoot, config)
+  if (config.durability === 'disk') await forceFolders(config)
   const metrics = createMetrics()
   const gate = createGate(config, metrics.meter)
   metrics.watchLoad(gate.load)
@@ -118,6 +123,12 @@ export async function startServer(
       await ledger.close()
     },
   }
+}
+
+/** SQLite forces the folder of its file, the store those in its root; the rest of the way is up to us. */
+async function forceFolders({ storageRoot, databaseUrl }: Config): Promise<void> {
+  await forceAncestors(storageRoot)
+  await forceAncestors(path.dirname(sqlitePath(databaseUrl)))
 }
 
 const listen = (server: Server, { host, port }: Config) =>

@@ -1,6 +1,7 @@
 import { constants, copyFile, open, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { makeFolderFor, openForReading, writeAll } from './disk.ts'
+import type { Forcing } from './durable.ts'
 
 /** Beside the target until it is whole, so that nobody ever sees a part of it. */
 export const unfinishedJoin = (target: string): string => `${target}.join`
@@ -18,15 +19,20 @@ interface Source {
  * meanwhile; where the file system shares blocks (reflink), the first source costs nothing.
  * @throws ENOSPC before anything is written when there is no room for all of it
  */
-export async function joinFiles(sources: readonly Source[], target: string): Promise<void> {
+export async function joinFiles(
+  sources: readonly Source[],
+  target: string,
+  force: Forcing | null,
+): Promise<void> {
   const [first, ...rest] = sources.filter(({ bytes }) => bytes > 0)
   if (!first) return
   const unfinished = unfinishedJoin(target)
   await makeFolderFor(target)
   try {
     const cloned = await clone(first, unfinished)
-    await writeBehind(cloned ? rest : [first, ...rest], unfinished, cloned ? first.bytes : 0)
+    await writeBehind(cloned ? rest : [first, ...rest], unfinished, cloned ? first.bytes : 0, force)
     await rename(unfinished, target)
+    await force?.name(target)
   } catch (error) {
     await rm(unfinished, { force: true })
     throw error
@@ -45,7 +51,12 @@ async function clone(source: Source, target: string): Promise<boolean> {
   return true
 }
 
-async function writeBehind(sources: readonly Source[], target: string, start: number): Promise<void> {
+async function writeBehind(
+  sources: readonly Source[],
+  target: string,
+  start: number,
+  force: Forcing | null,
+): Promise<void> {
   const total = sources.reduce((sum, { bytes }) => sum + bytes, 0)
   const file = await open(target, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o640)
   try {
@@ -57,6 +68,8 @@ async function writeBehind(sources: readonly Source[], target: string, start: nu
     }
     // A clone may have been longer than what of it counts.
     await file.truncate(position)
+    // The name must not come to the disk before the bytes.
+    await force?.file(file, target, true)
   } finally {
     await file.close()
   }

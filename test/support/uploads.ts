@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { onTestFinished } from 'vitest'
 import { createLocker } from '../../src/admission/locker.ts'
@@ -73,11 +72,6 @@ export const append = (
 
 export const putChunk = (uploads: Uploads, id: string, index: number, bytes: string) =>
   uploads.putChunk({ id, index, body: bodyOf(Buffer.from(bytes)), turn: turnOf(), sha256: [] })
-
-export const filesIn = async (root: string) =>
-  (await readdir(path.join(root, 'files'), { recursive: true, withFileTypes: true })).filter((entry) =>
-    entry.isFile(),
-  )
 
 export const fail = (error: unknown): never => {
   throw error
