@@ -6,6 +6,8 @@ export interface Config {
   readonly port: number
   readonly databaseUrl: string
   readonly storageRoot: string
+  /** what no new upload may take of the room on the disk; 0 takes any */
+  readonly minFreeDiskBytes: number
   /** what an acknowledged byte outlives: a crash of the process, or a power failure as well */
   readonly durability: 'process' | 'disk'
   /** API key → user */
@@ -69,6 +71,7 @@ const VARIABLES = {
   ],
   STORAGE_BACKEND: [z.literal('local'), 'local', 'local'],
   STORAGE_ROOT: [z.string(), './data/files', 'a folder'],
+  MIN_FREE_DISK_BYTES: [integer(0), '67108864', 'a number of bytes; 0 for no limit'],
   DURABILITY: [z.enum(['process', 'disk']), 'process', 'process or disk'],
   API_KEY_MAPPINGS: [keyMappings, 'dev-key:dev-user', 'key:user pairs, separated by commas'],
   CHUNK_SIZE_BYTES: [integer(1), '5242880', 'a number of bytes, at least 1'],
@@ -134,6 +137,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     port: v.PORT,
     databaseUrl: v.DATABASE_URL,
     storageRoot: v.STORAGE_ROOT,
+    minFreeDiskBytes: v.MIN_FREE_DISK_BYTES,
     durability: v.DURABILITY,
     apiKeys: v.API_KEY_MAPPINGS,
     developmentKeys: !env['API_KEY_MAPPINGS'],

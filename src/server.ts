@@ -15,9 +15,13 @@ import type { OpenBody } from './http/exchange.ts'
 import { createLedger } from './ledger/ledger.ts'
 import { migrateUp } from './ledger/migrate.ts'
 import { openDb, sqlitePath } from './ledger/open.ts'
+import { whilePresent } from './ledger/present.ts'
+import { keepReserve, reserveOf } from './ledger/reserve.ts'
+import { withReserve } from './ledger/with-reserve.ts'
 import { logRequest } from './observe/log.ts'
 import { createMetrics } from './observe/metrics.ts'
 import { forceAncestors } from './stores/durable.ts'
+import { heldBack } from './stores/held-back.ts'
 import { createLocalStore } from './stores/local.ts'
 import { createUploads, type Uploads } from './uploads/use-cases.ts'
 
@@ -40,11 +44,17 @@ export async function startServer(
 ): Promise<RunningServer> {
   const applied = migrateUp(config.databaseUrl)
   if (applied.length > 0) log.info({ applied }, 'migrations applied')
-  const ledger = createLedger(
-    await openDb(config.databaseUrl, { forceCommits: config.durability === 'disk' }),
+  const database = sqlitePath(config.databaseUrl)
+  const reserve = keepReserve(reserveOf(database))
+  const forceCommits = config.durability === 'disk'
+  const ledger = whilePresent(
+    withReserve(createLedger(await openDb(config.databaseUrl, { forceCommits })), reserve),
+    database,
   )
-  const store = createLocalStore(config.storageRoot, config)
-  if (config.durability === 'disk') await forceFolders(config)
+  const store = heldBack(createLocalStore(config.storageRoot, config), reserve.isOut)
+  // SQLite forces the folder of its file, the store those in its root; the rest of the way is up to us.
+  if (config.durability === 'disk')
+    for (const folder of [config.storageRoot, path.dirname(database)]) await forceAncestors(folder)
   const metrics = createMetrics()
   const gate = createGate(config, metrics.meter)
   metrics.watchLoad(gate.load)
@@ -123,12 +133,6 @@ export async function startServer(
       await ledger.close()
     },
   }
-}
-
-/** SQLite forces the folder of its file, the store those in its root; the rest of the way is up to us. */
-async function forceFolders({ storageRoot, databaseUrl }: Config): Promise<void> {
-  await forceAncestors(storageRoot)
-  await forceAncestors(path.dirname(sqlitePath(databaseUrl)))
 }
 
 const listen = (server: Server, { host, port }: Config) =>

@@ -1,4 +1,4 @@
-import { access, constants, rm, stat } from 'node:fs/promises'
+import { access, constants, rm, stat, statfs } from 'node:fs/promises'
 import path from 'node:path'
 import { FileStore } from '@tus/file-store'
 import type { ChunkStore } from '../core/ports.ts'
@@ -9,6 +9,8 @@ import { readFile } from './file-reader.ts'
 import { joinFiles, unfinishedJoin } from './join-files.ts'
 import { openRoot, type StorageRoot } from './root.ts'
 import { writeBody } from './write-body.ts'
+
+const FREE_BYTES_FOR_MS = 1_000
 
 export interface LocalStoreOptions {
   /** what written bytes outlive before they count: a crash of the process, or a power failure as well */
@@ -67,10 +69,30 @@ export function createLocalStore(folder: string, { durability }: LocalStoreOptio
         if (codeOf(error) !== 'ENOENT') throw storageError(error)
       }
     },
+    freeBytes: freeBytesOf(root.path),
     async check() {
       await root.assertPresent()
       await access(root.path, constants.R_OK | constants.W_OK | constants.X_OK)
     },
+  }
+}
+
+/** Looked up once in a while, so that it costs a new upload nothing. */
+function freeBytesOf(folder: string): () => Promise<number> {
+  let known = { untilMs: -Infinity, bytes: Promise.resolve(0) }
+  const lookUp = async (): Promise<number> => {
+    try {
+      const { bavail, bsize } = await statfs(folder)
+      return bavail * bsize
+    } catch (error) {
+      known.untilMs = -Infinity
+      throw storageError(error)
+    }
+  }
+  return () => {
+    const nowMs = performance.now()
+    if (nowMs >= known.untilMs) known = { untilMs: nowMs + FREE_BYTES_FOR_MS, bytes: lookUp() }
+    return known.bytes
   }
 }
 

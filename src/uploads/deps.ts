@@ -28,6 +28,8 @@ export interface Deps {
     uploadTtlMs: number
     /** parts of one final upload */
     maxConcatParts: number
+    /** what no new upload may take of the store's room; 0 takes any */
+    minFreeDiskBytes: number
   }
 }
 

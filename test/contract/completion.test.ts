@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
-import { execFileSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import type { ChunkStore } from '../../src/core/ports.ts'
 import type { Uploads } from '../../src/uploads/use-cases.ts'
-import { filesIn, useFolder } from '../support/folder.ts'
+import { filesIn } from '../support/folder.ts'
+import { useSmallDisk } from '../support/small-disk.ts'
 import { append, createUpload, fail, putChunk, useUploads } from '../support/uploads.ts'
 
 const sha = (text: string) => createHash('sha256').update(text).digest('hex')
@@ -166,10 +166,7 @@ test('a final upload that is deleted while it is made leaves no file', async () 
 })
 
 test('a final upload that does not fit is 507, leaves the room that was there, and can be sent again', async (ctx) => {
-  if (process.getuid?.() !== 0) ctx.skip('a small disk can only be mounted by root')
-  const root = await useFolder()
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', root])
-  onTestFinished(() => void execFileSync('umount', ['-l', root]))
+  const root = await useSmallDisk(ctx, '8m')
   const { uploads, ledger } = await useUploads((store) => store, root)
   const big = await createUpload(uploads, { size: 2_000_000, chunkSize: 1_000_000, concat: 'partial' })
   await append(uploads, big, 'x'.repeat(2_000_000))

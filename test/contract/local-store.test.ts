@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readlinkSync } from 'node:fs'
 import {
@@ -15,12 +14,13 @@ import {
 } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { expect, onTestFinished, test, type TestContext } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import type { Upload } from '../../src/core/upload.ts'
 import { createLocalStore } from '../../src/stores/local.ts'
 import { bodyOf, turnOf } from '../support/body.ts'
 import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
 import { filesIn, useFolder } from '../support/folder.ts'
+import { mount, useSmallDisk } from '../support/small-disk.ts'
 import { CELL, readAll, storeContract, takenWhole, uploadOf, writeOf } from './store.ts'
 
 for (const durability of ['process', 'disk'] as const)
@@ -273,7 +273,7 @@ test('a disk that turned read-only is a failure of the write, and of the check',
   const store = createLocalStore(root)
   const upload = uploadOf(20)
   await store.writeAt(writeOf(upload, 0, bytesOf(10)))
-  execFileSync('mount', ['-o', 'remount,ro', root])
+  mount('-o', 'remount,ro', root)
   expect(await store.writeAt(writeOf(upload, 10, bytesOf(10)))).toEqual({ bytes: 0, failure: UNAVAILABLE })
   await expect(store.check()).rejects.toMatchObject({ code: 'EROFS' })
   await expect(store.remove(upload)).rejects.toEqual(UNAVAILABLE)
@@ -351,16 +351,4 @@ async function asNobody(work: () => Promise<void>): Promise<void> {
   } finally {
     if (isRoot) process.seteuid?.(0)
   }
-}
-
-/** A file system that is soon full. Only root may mount one. */
-async function useSmallDisk({ skip }: TestContext, size: string): Promise<string> {
-  const folder = await useFolder()
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', folder], { stdio: 'pipe' })
-  } catch (error) {
-    skip(`a small disk could not be mounted: ${(error as Error).message.trim()}`)
-  }
-  onTestFinished(() => void execFileSync('umount', ['--lazy', folder]))
-  return folder
 }
