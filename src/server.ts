@@ -8,6 +8,7 @@ import { createLocker } from './admission/locker.ts'
 import { createApp } from './app.ts'
 import type { Config } from './config.ts'
 import { unavailable } from './core/errors.ts'
+import { createExpiryClock } from './core/expiry-clock.ts'
 import type { Body } from './core/ports.ts'
 import { createAuthenticator } from './http/auth.ts'
 import { openBody } from './http/body.ts'
@@ -31,7 +32,8 @@ export interface RunningServer {
   close(): Promise<void>
 }
 
-const REAP_EVERY_MS = 60_000
+/** how long, of its grace, a shutdown leaves bodies that it ended to commit what they brought, and to answer */
+const COMMIT_PATIENCE_MS = 2_000
 /** how long a shutdown waits for a chore that is under way */
 const CHORE_PATIENCE_MS = 2_000
 /** room for one URL of a part */
@@ -64,6 +66,10 @@ export async function startServer(
     locker: createLocker(),
     meter: metrics.meter,
     now: () => new Date(),
+    expiryNow: createExpiryClock(
+      { wallMs: () => Date.now(), steadyMs: () => performance.now() },
+      config.uploadTtlMs,
+    ),
     limits: config,
   })
 
@@ -101,7 +107,8 @@ export async function startServer(
     {
       // A healthy slow upload may take hours: silence ends a body, not its length.
       requestTimeout: 0,
-      headersTimeout: 30_000,
+      headersTimeout: config.headerTimeoutMs,
+      connectionsCheckingInterval: Math.min(config.headerTimeoutMs / 4, 5_000),
       keepAliveTimeout: 65_000,
       highWaterMark: 256 * 1024,
       // An Upload-Concat header names every part by its URL.
@@ -112,7 +119,9 @@ export async function startServer(
   // Without a listener node would send 100 Continue before we know whether we want the body.
   server.on('checkContinue', app)
   await listen(server, config)
-  const chores = startChores(uploads, log)
+  // Out of file handles, say. The next connection may find one.
+  server.on('error', (error) => log.error({ err: error }, 'a connection could not be accepted'))
+  const chores = startChores(uploads, config, log)
 
   return {
     url: urlOf(server, config.host),
@@ -122,13 +131,13 @@ export async function startServer(
       const closed = new Promise((resolve) => server.close(resolve))
       server.closeIdleConnections()
       const sweep = setInterval(() => server.closeIdleConnections(), 100)
-      const grace = setTimeout(() => {
-        bodies.stopAll()
-        setTimeout(() => server.closeAllConnections(), 2_000).unref()
-      }, config.shutdownGraceMs)
+      const { shutdownGraceMs: graceMs } = config
+      const bodiesEnd = setTimeout(bodies.stopAll, graceMs - Math.min(graceMs / 2, COMMIT_PATIENCE_MS))
+      const connectionsEnd = setTimeout(() => server.closeAllConnections(), graceMs)
       await closed
       clearInterval(sweep)
-      clearTimeout(grace)
+      clearTimeout(bodiesEnd)
+      clearTimeout(connectionsEnd)
       await idle
       await ledger.close()
     },
@@ -166,7 +175,7 @@ function trackBodies({ bodyIdleTimeoutMs }: Config): { open: OpenBody; stopAll()
 }
 
 /** What is done beside requests: finishing what a crash left, and reaping, one run at a time. */
-function startChores(uploads: Uploads, log: Logger): { stop(): Promise<void> } {
+function startChores(uploads: Uploads, { reapIntervalMs }: Config, log: Logger): { stop(): Promise<void> } {
   const stopping = new AbortController()
   const run = async (): Promise<void> => {
     try {
@@ -186,7 +195,7 @@ function startChores(uploads: Uploads, log: Logger): { stop(): Promise<void> } {
   let running = run()
   const timer = setInterval(() => {
     running = running.then(run)
-  }, REAP_EVERY_MS)
+  }, reapIntervalMs)
   return {
     async stop() {
       clearInterval(timer)

@@ -43,7 +43,7 @@ export const concatenate =
       const now = deps.now()
       const expiresAt = expiryFrom(now, deps)
       const parts = await findParts(deps, ids)
-      for (const part of parts) assertUsable(part, wanted.ownerId, now)
+      for (const part of parts) assertUsable(part, wanted.ownerId, deps.expiryNow())
       const size = parts.reduce((sum, part) => sum + (part.size ?? 0), 0)
       assertFits(size, limits.maxUploadBytes)
       await assertRoom(deps, size)

@@ -21,6 +21,8 @@ export interface Deps {
   meter: Meter
   /** the clock */
   now: () => Date
+  /** what expiry is judged by: never ahead of the clock */
+  expiryNow: () => Date
   limits: {
     chunkSizeBytes: number
     maxUploadBytes: number

@@ -28,7 +28,7 @@ export const reap =
   ): Promise<Reaped> => {
     const { ledger, locker, store, meter } = deps
     const reaped: Reaped = { expiredUploads: 0, removedUploads: 0 }
-    const now = deps.now()
+    const now = deps.expiryNow()
 
     await inBatches(
       () => ledger.expired(now, BATCH),

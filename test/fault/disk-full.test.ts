@@ -90,7 +90,9 @@ test('a full disk is 507, nothing acknowledged is lost to it, DELETE makes room,
   // There is no room for a row, but for a deletion there is.
   await fillUp(junk)
   const rows = await Promise.all(
-    Array.from({ length: 30 }, () => call('POST', '/v1/uploads/init', { body: { file_name: 'a', file_size: 1 } })),
+    Array.from({ length: 30 }, () =>
+      call('POST', '/v1/uploads/init', { body: { file_name: 'a', file_size: 1 } }),
+    ),
   )
   expect(rows.map(({ status }) => status)).toContain(507)
   expect((await call('DELETE', `/v1/uploads/${first}`)).status).toBe(204)

@@ -38,7 +38,8 @@ export async function useUploads(change: (store: ChunkStore) => ChunkStore = (st
     minFreeDiskBytes: 0,
   }
   const locker = createLocker({ lookMs: 10 })
-  const uploads = createUploads({ ledger, store, locker, meter, now: () => clock.now, limits })
+  const now = () => clock.now
+  const uploads = createUploads({ ledger, store, locker, meter, now, expiryNow: now, limits })
   return { uploads, ledger, store, clock, root }
 }
 
