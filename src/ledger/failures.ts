@@ -9,7 +9,7 @@ const AWAY_KINDS = new Set([
   'ConnectionClosed',
   'TooManyConnections',
 ])
-const AWAY_SQLITE_CODES = /^SQLITE_(BUSY|LOCKED|IOERR|CANTOPEN)/
+const AWAY_SQLITE_CODES = /^SQLITE_(BUSY|LOCKED|IOERR|CANTOPEN|READONLY)/
 
 interface DatabaseError {
   code?: unknown

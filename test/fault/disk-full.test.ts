@@ -1,37 +1,30 @@
 import { appendFile, rm, writeFile } from 'node:fs/promises'
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
-import { buildServer, type BuiltServer } from '../support/built-server.ts'
+import { expect, test } from 'vitest'
+import { builtServer, preload } from '../support/built-process.ts'
 import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
-import { clientOf, download, patchAt, TUS, type Client } from '../support/client.ts'
+import { download, patchAt, TUS, type Client } from '../support/client.ts'
 import { filesIn } from '../support/folder.ts'
-import { spawnServer } from '../support/process.ts'
 import { eventually } from '../support/slow-request.ts'
 import { useSmallDisk } from '../support/small-disk.ts'
 import { createByTus, createNatively, missingChunks, offsetOf } from '../support/uploading.ts'
 
-const CLOCK = path.join(import.meta.dirname, 'preload', 'shift-clock.mjs')
 const CHUNK = MIB
 const SMALL = bytesOf(2 * MIB, 1)
 const LARGE = bytesOf(20 * MIB, 2)
 
-let built: BuiltServer
-beforeAll(async () => {
-  built = await buildServer()
-})
-afterAll(() => built.remove())
+const startBuilt = builtServer()
 
 /** A server whose database and files are on one small disk. */
 async function start(root: string, env: Record<string, string> = {}) {
-  const server = await spawnServer(
-    root,
-    { CHUNK_SIZE_BYTES: String(CHUNK), LOG_LEVEL: 'fatal', MIN_FREE_DISK_BYTES: '0', ...env },
-    built.main,
-  )
-  onTestFinished(() => void server.child.kill('SIGKILL'))
+  const started = await startBuilt(root, {
+    CHUNK_SIZE_BYTES: String(CHUNK),
+    MIN_FREE_DISK_BYTES: '0',
+    ...env,
+  })
   await eventually(() => existsSync(reserveOf(root)), 'the ledger has its reserve')
-  return { server, call: clientOf(server.url) }
+  return started
 }
 
 const reserveOf = (root: string) => path.join(root, 'uploads.db-reserve')
@@ -138,7 +131,7 @@ test('expired uploads make room on a full disk', async (context) => {
   await fillUp(path.join(root, 'junk'))
   await server.signal('SIGKILL')
   // Its clock is a week ahead: all that is unfinished has expired.
-  const later = await start(root, { NODE_OPTIONS: `--import=${CLOCK}`, CLOCK_AHEAD_SECONDS: '604800' })
+  const later = await start(root, { ...preload('shift-clock.mjs'), CLOCK_AHEAD_SECONDS: '604800' })
   await eventually(
     async () => (await filesIn(path.join(root, 'files'))).length === 0,
     'the reaper removes the expired upload',

@@ -2,38 +2,28 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, type TestContext } from 'vitest'
-import { buildServer, type BuiltServer } from '../support/built-server.ts'
+import { describe, expect, onTestFinished, test, type TestContext } from 'vitest'
+import { builtServer, preload } from '../support/built-process.ts'
 import { bytesOf } from '../support/bytes.ts'
-import { clientOf, patchAt, TUS, type Client } from '../support/client.ts'
+import { patchAt, TUS, type Client } from '../support/client.ts'
 import { useFolder } from '../support/folder.ts'
-import { spawnServer } from '../support/process.ts'
 import { eventually } from '../support/slow-request.ts'
 
-const PRELOAD = path.join(import.meta.dirname, 'preload', 'trace-writes.mjs')
 const CHUNK = 10_000
 const BYTES = bytesOf(3 * CHUNK)
 
-let built: BuiltServer
-beforeAll(async () => {
-  built = await buildServer()
-})
-afterAll(() => built.remove())
+const startBuilt = builtServer()
 
 const start = async (env: Record<string, string>) => {
   const root = await useFolder()
-  const server = await spawnServer(
-    root,
-    { CHUNK_SIZE_BYTES: String(CHUNK), LOG_LEVEL: 'error', TRACE_FILE: path.join(root, 'trace'), ...env },
-    built.main,
-  )
-  onTestFinished(() => void server.child.kill('SIGKILL'))
-  return { root, call: clientOf(server.url), pid: server.child.pid ?? 0 }
+  const trace = { TRACE_FILE: path.join(root, 'trace') }
+  const { server, call } = await startBuilt(root, { CHUNK_SIZE_BYTES: String(CHUNK), ...trace, ...env })
+  return { root, call, pid: server.child.pid ?? 0 }
 }
 
 /** A server that writes down what it does to its disk, and a look at what that was since the last look. */
 async function useTracedServer(durability: 'process' | 'disk') {
-  const { root, call } = await start({ DURABILITY: durability, NODE_OPTIONS: `--import=${PRELOAD}` })
+  const { root, call } = await start({ DURABILITY: durability, ...preload('trace-writes.mjs') })
   const trace = path.join(root, 'trace')
   const look = async () => {
     const lines = (await readFile(trace, 'utf8')).split('\n').slice(0, -1)
