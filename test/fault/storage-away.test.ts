@@ -59,8 +59,7 @@ test('a disk that turns read-only refuses writers with 503 and serves readers, u
     await put(call, uploads.native, 0),
     await put(call, await createNatively(call, 3 * CHUNK, CHUNK), 0),
   ]
-  for (const { status, headers } of refused)
-    expect([status, headers.get('retry-after')]).toEqual([503, '1'])
+  for (const { status, headers } of refused) expect([status, headers.get('retry-after')]).toEqual([503, '1'])
   expect(await offsetOf(call, uploads.tus)).toBe(CHUNK + 5)
   expect(sha256(await download(server.url, `/files/${uploads.complete}`))).toBe(sha256(BYTES))
 
