@@ -68,6 +68,8 @@ test.each([
     await patch.send(BYTES.subarray(CHUNK + 1))
     patch.end()
     expect((await patch.answer).status).toBe(204)
+    const more = await call('PATCH', `/files/${resting}`, { headers: patchAt(7), body: BYTES.subarray(7, 8) })
+    expect(more.status).toBe(204)
 
     // And when it is put right again.
     await setClock(0)
