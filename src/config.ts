@@ -5,6 +5,8 @@ export interface Config {
   readonly host: string
   readonly port: number
   readonly databaseUrl: string
+  readonly databasePoolSize: number
+  readonly databaseStatementTimeoutMs: number
   readonly storageRoot: string
   /** what no new upload may take of the room on the disk; 0 takes any */
   readonly minFreeDiskBytes: number
@@ -63,15 +65,25 @@ const keyMappings = list
 const isHttpUrl = (text: string): boolean =>
   /^https?:\/\/[^\s/?#@]+(\/[^\s?#]*)?$/.test(text) && URL.canParse(text)
 
+/**
+ * An SQLite file, or a URL that names at least a PostgreSQL database. What a password has of `/?#@` must
+ * be encoded: else part of it would pass for something else, and be shown.
+ */
+const isDatabaseUrl = (text: string): boolean =>
+  /^(file|sqlite):./.test(text) ||
+  (/^postgres(ql)?:\/\/[^\s/?#]*\/[^\s/?#@]+(\?\S*)?$/.test(text) && URL.canParse(text))
+
 /** One row a variable: how it parses, its default, and what it must be, in words for the operator. */
 const VARIABLES = {
   HOST: [z.string(), '127.0.0.1', 'an address to listen on'],
   PORT: [integer(0, 65_535), '8000', 'a port from 0 to 65535'],
   DATABASE_URL: [
-    z.string().regex(/^(file|sqlite):./),
+    z.string().refine(isDatabaseUrl),
     'file:./data/uploads.db',
-    'an SQLite file: file:./data/uploads.db',
+    'an SQLite file (file:./data/uploads.db) or a database (postgresql://user:password@host:5432/uploads)',
   ],
+  DATABASE_POOL_SIZE: [integer(1, 1_000), '10', 'a whole number from 1 to 1000'],
+  DATABASE_STATEMENT_TIMEOUT_SECONDS: [integer(1, 600), '10', 'a number of seconds from 1 to 600'],
   STORAGE_BACKEND: [z.literal('local'), 'local', 'local'],
   STORAGE_ROOT: [z.string(), './data/files', 'a folder'],
   MIN_FREE_DISK_BYTES: [integer(0), '67108864', 'a number of bytes; 0 for no limit'],
@@ -141,6 +153,8 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     host: v.HOST,
     port: v.PORT,
     databaseUrl: v.DATABASE_URL,
+    databasePoolSize: v.DATABASE_POOL_SIZE,
+    databaseStatementTimeoutMs: v.DATABASE_STATEMENT_TIMEOUT_SECONDS * 1000,
     storageRoot: v.STORAGE_ROOT,
     minFreeDiskBytes: v.MIN_FREE_DISK_BYTES,
     durability: v.DURABILITY,

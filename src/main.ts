@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { ConfigError, parseConfig, type Config } from './config.ts'
+import { shownUrl } from './ledger/url.ts'
 import { createLog } from './observe/log.ts'
 import { startServer } from './server.ts'
 
@@ -21,7 +22,6 @@ if (config.developmentKeys)
 
 try {
   const server = await startServer(config, { log, version })
-  greet(config, server.url)
   const end = (code: number) => log.flush(() => process.exit(code))
   const stop = async (signal: string): Promise<void> => {
     log.info({ signal }, 'shutting down')
@@ -40,6 +40,7 @@ try {
     }
   }
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(signal))
+  greet(config, server.url)
 } catch (error) {
   log.fatal({ err: error }, 'the server could not start')
   log.flush(() => process.exit(1))
@@ -62,7 +63,7 @@ function greet({ databaseUrl, storageRoot, apiKeys, developmentKeys }: Config, u
     [
       `Upload server ${version} on ${url}`,
       `  store     local disk, ${storageRoot}`,
-      `  database  ${databaseUrl}`,
+      `  database  ${shownUrl(databaseUrl)}`,
       'Try it:',
       `  curl -i -H 'X-API-Key: ${key}' -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 5' -H 'Content-Type: application/offset+octet-stream' --data-binary hello ${url}/files`,
       '',

@@ -13,12 +13,9 @@ import type { Body } from './core/ports.ts'
 import { createAuthenticator } from './http/auth.ts'
 import { openBody } from './http/body.ts'
 import type { OpenBody } from './http/exchange.ts'
-import { createLedger } from './ledger/ledger.ts'
 import { migrateUp } from './ledger/migrate.ts'
-import { openDb, sqlitePath } from './ledger/open.ts'
-import { whilePresent } from './ledger/present.ts'
-import { keepReserve, reserveOf } from './ledger/reserve.ts'
-import { withReserve } from './ledger/with-reserve.ts'
+import { openLedger } from './ledger/open-ledger.ts'
+import { providerOf, sqlitePath } from './ledger/url.ts'
 import { logRequest } from './observe/log.ts'
 import { createMetrics } from './observe/metrics.ts'
 import { forceAncestors } from './stores/durable.ts'
@@ -44,19 +41,11 @@ export async function startServer(
   config: Config,
   { log, version }: { log: Logger; version: string },
 ): Promise<RunningServer> {
-  const applied = migrateUp(config.databaseUrl)
+  const applied = await migrateUp(config.databaseUrl)
   if (applied.length > 0) log.info({ applied }, 'migrations applied')
-  const database = sqlitePath(config.databaseUrl)
-  const reserve = keepReserve(reserveOf(database))
-  const forceCommits = config.durability === 'disk'
-  const ledger = whilePresent(
-    withReserve(createLedger(await openDb(config.databaseUrl, { forceCommits })), reserve),
-    database,
-  )
-  const store = heldBack(createLocalStore(config.storageRoot, config), reserve.isOut)
-  // SQLite forces the folder of its file, the store those in its root; the rest of the way is up to us.
-  if (config.durability === 'disk')
-    for (const folder of [config.storageRoot, path.dirname(database)]) await forceAncestors(folder)
+  const { ledger, isFull } = await openLedger(config)
+  const store = heldBack(createLocalStore(config.storageRoot, config), isFull)
+  if (config.durability === 'disk') await forceFolders(config)
   const metrics = createMetrics()
   const gate = createGate(config, metrics.meter)
   metrics.watchLoad(gate.load)
@@ -142,6 +131,12 @@ export async function startServer(
       await ledger.close()
     },
   }
+}
+
+/** SQLite forces the folder of its file, the store those in its root; the rest of the way is up to us. */
+async function forceFolders({ storageRoot, databaseUrl }: Config): Promise<void> {
+  await forceAncestors(storageRoot)
+  if (providerOf(databaseUrl) === 'sqlite') await forceAncestors(path.dirname(sqlitePath(databaseUrl)))
 }
 
 const listen = (server: Server, { host, port }: Config) =>

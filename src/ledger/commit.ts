@@ -1,7 +1,7 @@
 import type { Commit, Committed } from '../core/ports.ts'
 import { commitAll } from './batch.ts'
-import type { Db } from './open.ts'
-import { TRANSACTION } from './transaction.ts'
+import type { Dialect } from './dialect.ts'
+import type { Transact } from './transaction.ts'
 
 /** SQLite joins at most 500 SELECTs, and a batch asks one for each commit. */
 const MAX_BATCH = 64
@@ -20,7 +20,7 @@ export interface GroupCommit {
 }
 
 /** Commits that arrive while a transaction runs share the next one. */
-export function groupCommit(db: Db): GroupCommit {
+export function groupCommit(transact: Transact, dialect: Dialect): GroupCommit {
   const waiting: Waiting[] = []
   let running: Promise<void> | null = null
 
@@ -34,7 +34,7 @@ export function groupCommit(db: Db): GroupCommit {
   async function run(batch: Waiting[]): Promise<void> {
     const commits = batch.map(({ commit }) => commit)
     try {
-      const results = await db.$transaction((tx) => commitAll(tx, commits), TRANSACTION)
+      const results = await transact((tx) => commitAll(tx, dialect, commits))
       batch.forEach(({ resolve }, i) => resolve(results[i] as Committed))
     } catch (error) {
       for (const { reject } of batch) reject(error)

@@ -231,6 +231,14 @@ describe('JSON', () => {
     expect([answer.status, answer.json.upload_id]).toEqual([status, null])
   })
 
+  test('with a backslash in the metadata that only looks like a NUL is taken, and comes back', async () => {
+    const metadata = { path: 'C:\\u0000\\ud800' }
+    const created = await init(JSON.stringify({ file_name: 'a', file_size: 5, metadata }))
+    expect(created.status).toBe(201)
+    const shown = await call('GET', `/v1/uploads/${created.json.upload_id}`)
+    expect(shown.json.metadata).toEqual(metadata)
+  })
+
   test('that is compressed is 415', async () => {
     expect((await init('{"file_name":"a","file_size":5}', { 'Content-Encoding': 'gzip' })).status).toBe(415)
   })

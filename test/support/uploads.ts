@@ -24,7 +24,7 @@ export const CELL = 10
 export async function useUploads(change: (store: ChunkStore) => ChunkStore = (store) => store, at?: string) {
   const root = at ?? (await useFolder())
   const url = `file:${path.join(root, 'uploads.db')}`
-  migrateUp(url)
+  await migrateUp(url)
   const ledger = createLedger(await openDb(url))
   onTestFinished(() => ledger.close())
   const clock = { now: new Date('2030-01-01T00:00:00Z') }

@@ -62,9 +62,47 @@ const VARIABLES: Record<string, Row> = {
   DATABASE_URL: {
     key: 'databaseUrl',
     unset: 'file:./data/uploads.db',
-    good: [['file:/var/lib/a.db', 'file:/var/lib/a.db']],
-    bad: ['mysql://localhost/uploads', './data/uploads.db', 'file:', 'a file:b'],
-    must: /file:\.\/data\/uploads\.db/,
+    good: [
+      'file:/var/lib/a.db',
+      'postgresql://ada:s%2Fecret@db.example:5432/uploads?sslmode=verify-full',
+      'postgres://localhost/uploads',
+      'postgresql:///uploads?host=/var/run/postgresql',
+    ].map((url) => [url, url]),
+    bad: [
+      'mysql://localhost/uploads',
+      './data/uploads.db',
+      'file:',
+      'a file:b',
+      'postgresql://localhost',
+      'postgresql://localhost/',
+      'postgresql:uploads',
+      'postgresql://a b/uploads',
+      // A password whose characters are not encoded would be cut, and part of it shown.
+      'postgresql://ada:1234/secret@db.example/uploads',
+      'postgresql://ada:s#ecret@db.example/uploads',
+      'postgresql://ada:s?ecret@db.example/uploads',
+    ],
+    must: /file:\.\/data\/uploads\.db.*postgresql:\/\//,
+  },
+  DATABASE_POOL_SIZE: {
+    key: 'databasePoolSize',
+    unset: 10,
+    good: [
+      ['1', 1],
+      ['1000', 1000],
+    ],
+    bad: ['0', '1001', ...NO_NUMBERS, ...HUGE],
+    must: /number from 1 to 1000$/,
+  },
+  DATABASE_STATEMENT_TIMEOUT_SECONDS: {
+    key: 'databaseStatementTimeoutMs',
+    unset: 10_000,
+    good: [
+      ['1', 1000],
+      ['600', 600_000],
+    ],
+    bad: ['0', '601', ...NO_NUMBERS, ...HUGE],
+    must: /seconds from 1 to 600$/,
   },
   STORAGE_ROOT: {
     key: 'storageRoot',
@@ -272,7 +310,8 @@ it('a complaint never shows the value, which may be a secret', () => {
   const secret = 'hunter2'
   const line = complaint({ API_KEY_MAPPINGS: secret })
   expect(line).not.toContain(secret)
-  expect(complaint({ DATABASE_URL: `mysql://root:${secret}@db/a` })).not.toContain(secret)
+  for (const url of [`mysql://root:${secret}@db/a`, `postgresql://root:${secret}/@db/a`])
+    expect(complaint({ DATABASE_URL: url })).not.toContain(secret)
 })
 
 describe('API keys', () => {
