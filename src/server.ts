@@ -12,6 +12,7 @@ import { createExpiryClock } from './core/expiry-clock.ts'
 import type { Body } from './core/ports.ts'
 import { createAuthenticator } from './http/auth.ts'
 import { openBody } from './http/body.ts'
+import { mostConnections } from './http/connections.ts'
 import type { OpenBody } from './http/exchange.ts'
 import { migrateUp } from './ledger/migrate.ts'
 import { openLedger } from './ledger/open-ledger.ts'
@@ -105,6 +106,8 @@ export async function startServer(
     },
     app,
   )
+  const most = mostConnections()
+  if (Number.isFinite(most)) server.maxConnections = most
   // Without a listener node would send 100 Continue before we know whether we want the body.
   server.on('checkContinue', app)
   await listen(server, config)
