@@ -30,10 +30,7 @@ export function nativeClient(chance: Chance): RoundClient {
 
   const missing = async (call: Client, { id, told }: NativeSent): Promise<number[]> => {
     const indexes = await missingChunks(call, id)
-    expect(
-      indexes.filter((index) => told.has(index)),
-      id,
-    ).toEqual([])
+    expect([id, indexes.filter((index) => told.has(index))]).toEqual([id, []])
     return indexes
   }
 
