@@ -29,9 +29,9 @@ export const crossing =
     )
     const id = String(created.headers.location).split('/').at(-1) ?? ''
     const first = payload.rest(file, 0)
-    await client.persist(async (afterFailure) => {
+    const begin = async (afterFailure: boolean) => {
       const head = await client.send({ method: 'HEAD', path: `/files/${id}`, headers: TUS })
-      // Once more would be an offset that has moved; its bytes counted though its answer was lost.
+      // Its bytes counted, though the answer was lost.
       if (head.status !== 200 || (afterFailure && head.headers['upload-offset'] !== '0')) return head
       return client.send({
         method: 'PATCH',
@@ -39,7 +39,9 @@ export const crossing =
         headers: { ...TUS, 'Upload-Offset': 0, 'Content-Type': 'application/offset+octet-stream' },
         body: first.subarray(0, Math.ceil(first.length / 2)),
       })
-    })
+    }
+    // Refused where they came to count only after the HEAD.
+    await client.persist(begin, [409])
 
     const look = () => client.send({ method: 'GET', path: `/v1/uploads/${id}/missing-chunks` })
     for (;;) {

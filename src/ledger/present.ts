@@ -2,8 +2,25 @@ import { statSync } from 'node:fs'
 import { unavailable } from '../core/errors.ts'
 import type { UploadLedger } from '../core/ports.ts'
 
+type Method = keyof UploadLedger
+
+/** What they tell is true, wherever the file is. */
+const READERS: ReadonlySet<string> = new Set<Method>([
+  'findFinal',
+  'get',
+  'getAll',
+  'list',
+  'cell',
+  'cells',
+  'storedCells',
+  'expired',
+  'leftovers',
+  'inStatus',
+  'close',
+])
+
 /**
- * A ledger that answers only while its file is where it was opened. SQLite goes on with a file that was
+ * A ledger that writes only while its file is where it was opened. SQLite goes on with a file that was
  * removed, replaced or unmounted, and what it commits to that is never found again.
  */
 export function whilePresent(ledger: UploadLedger, file: string): UploadLedger {
@@ -12,14 +29,16 @@ export function whilePresent(ledger: UploadLedger, file: string): UploadLedger {
     return found && `${found.dev}:${found.ino}`
   }
   const opened = identityOf()
-  const { close, ...methods } = ledger
-  const guarded = Object.entries(methods).map(([name, method]) => [
+  const methods = Object.entries(ledger) as [string, (...args: unknown[]) => Promise<unknown>][]
+  const guarded = methods.map(([name, method]) => [
     name,
-    async (...args: unknown[]) => {
-      if (identityOf() !== opened)
-        throw unavailable(undefined, new Error(`${file} is not the file that was opened`))
-      return (method as (...args: unknown[]) => Promise<unknown>)(...args)
-    },
+    READERS.has(name)
+      ? method
+      : async (...args: unknown[]) => {
+          if (identityOf() !== opened)
+            throw unavailable(undefined, new Error(`${file} is not the file that was opened`))
+          return method(...args)
+        },
   ])
-  return { ...(Object.fromEntries(guarded) as typeof methods), close }
+  return Object.fromEntries(guarded) as UploadLedger
 }

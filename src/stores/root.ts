@@ -22,13 +22,16 @@ export function openRoot(folder: string): StorageRoot {
   const root = path.resolve(folder)
   mkdirSync(root, { recursive: true })
   const mark = path.join(root, MARK)
-  const identity = readOrMake(mark)
+  // Empty where another process is just about to write it.
+  let identity = readOrMake(mark)
 
   return {
     path: root,
     async assertPresent() {
       try {
-        if ((await readFile(mark, 'utf8')) === identity) return
+        const found = await readFile(mark, 'utf8')
+        identity ||= found
+        if (found === identity) return
       } catch (error) {
         throw storageError(error)
       }
@@ -39,9 +42,15 @@ export function openRoot(folder: string): StorageRoot {
 
 function readOrMake(mark: string): string {
   try {
+    return readFileSync(mark, 'utf8')
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error
+  }
+  try {
     writeFileSync(mark, `${randomUUID()}\n`, { flag: 'wx', mode: 0o640, flush: true })
   } catch (error) {
-    if (codeOf(error) !== 'EEXIST' && codeOf(error) !== 'EROFS') throw error
+    // Another process was faster.
+    if (codeOf(error) !== 'EEXIST') throw error
   }
   return readFileSync(mark, 'utf8')
 }
