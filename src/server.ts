@@ -29,7 +29,7 @@ export interface RunningServer {
 }
 
 const REAP_EVERY_MS = 60_000
-/** how long a shutdown waits for a chore that is under way */
+/** how long a shutdown waits for work that no connection waits for */
 const CHORE_PATIENCE_MS = 2_000
 /** room for one URL of a part */
 const CONCAT_URL_BYTES = 160
@@ -121,7 +121,7 @@ export async function startServer(
     url: urlOf(server, config.host),
     async close() {
       draining = true
-      gate.stopWaiting(unavailable('The server is shutting down.'))
+      const emptied = gate.close(unavailable('The server is shutting down.'))
       const idle = chores.stop()
       const closed = new Promise((resolve) => server.close(resolve))
       server.closeIdleConnections()
@@ -134,6 +134,8 @@ export async function startServer(
       clearInterval(sweep)
       clearTimeout(grace)
       await idle
+      // What a body brought may still be on its way into the ledger when its connection is gone.
+      await Promise.race([emptied, sleep(CHORE_PATIENCE_MS, undefined, { ref: false })])
       await ledger.close()
     },
   }
