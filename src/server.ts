@@ -43,7 +43,7 @@ export interface RunningServer {
 const SWEEP_AFTER_MS = 60_000
 /** how long, of its grace, a shutdown leaves bodies that it ended to commit what they brought, and to answer */
 const COMMIT_PATIENCE_MS = 2_000
-/** how long a shutdown waits for a chore that is under way */
+/** how long a shutdown waits for work that no connection waits for */
 const CHORE_PATIENCE_MS = 2_000
 /** between the end of bodies and that of connections, when a shutdown's grace is over */
 const LAST_WORDS_MS = 2_000
@@ -164,7 +164,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
     url: urlOf(server, config.host),
     async close() {
       draining = true
-      gate.stopWaiting(unavailable('The server is shutting down.'))
+      const emptied = gate.close(unavailable('The server is shutting down.'))
       const idle = chores.stop()
       const closed = new Promise((resolve) => server.close(resolve))
       server.closeIdleConnections()
@@ -177,6 +177,8 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
       clearTimeout(bodiesEnd)
       clearTimeout(connectionsEnd)
       await idle
+      // What a body brought may still be on its way into the ledger when its connection is gone.
+      await Promise.race([emptied, sleep(CHORE_PATIENCE_MS, undefined, { ref: false })])
       await ledger.close()
       claim.release()
     },

@@ -151,7 +151,7 @@ test(
       status: 'INITIATED',
       offset: 0,
     })
-    expect((await strays(outside)).filter((name) => !/^a\/b\/uploads\.db(-wal|-shm)?$/.test(name))).toEqual([
+    expect((await strays(outside)).filter((name) => !/^a\/b\/(uploads\.db.*|files\/\.storage-root)$/.test(name))).toEqual([
       'secret.txt',
     ])
     // It still serves as if nothing had been.
