@@ -57,16 +57,24 @@ function readConfig(): Config {
 }
 
 /** For the person at the terminal; everything after it is log lines. */
-function greet({ databaseUrl, storageRoot, apiKeys, developmentKeys }: Config, url: string): void {
+function greet(config: Config, url: string): void {
+  const { databaseUrl, storage, authMode, apiKeys, developmentKeys } = config
   const key = developmentKeys ? [...apiKeys.keys()][0] : 'YOUR_KEY'
+  const credentials = authMode === 'jwt' ? 'Authorization: Bearer YOUR_TOKEN' : `X-API-Key: ${key}`
   process.stdout.write(
     [
       `Upload server ${version} on ${url}`,
-      `  store     local disk, ${storageRoot}`,
+      `  store     ${placeOf(storage)}`,
       `  database  ${shownUrl(databaseUrl)}`,
       'Try it:',
-      `  curl -i -H 'X-API-Key: ${key}' -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 5' -H 'Content-Type: application/offset+octet-stream' --data-binary hello ${url}/files`,
+      `  curl -i -H '${credentials}' -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 5' -H 'Content-Type: application/offset+octet-stream' --data-binary hello ${url}/files`,
       '',
     ].join('\n'),
   )
+}
+
+function placeOf(storage: Config['storage']): string {
+  if (storage.backend === 'local') return `local disk, ${storage.root}`
+  const { backend, bucket, keyPrefix, endpoint, region } = storage
+  return `${backend === 'r2' ? 'R2' : 'S3'}, ${bucket}/${keyPrefix} at ${endpoint ?? region}`
 }

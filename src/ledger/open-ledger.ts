@@ -1,6 +1,6 @@
 import type { UploadLedger } from '../core/ports.ts'
 import { createLedger } from './ledger.ts'
-import { openDb } from './open.ts'
+import { openDb, type Db } from './open.ts'
 import { whilePresent } from './present.ts'
 import { keepReserve, reserveOf } from './reserve.ts'
 import { providerOf, sqlitePath } from './url.ts'
@@ -14,6 +14,7 @@ export interface LedgerOptions {
 }
 
 export interface OpenLedger {
+  db: Db
   ledger: UploadLedger
   /** Whether its disk has no room but for deletions. */
   isFull(): boolean
@@ -21,15 +22,14 @@ export interface OpenLedger {
 
 /** The ledger on the database of a URL. One in a file has a disk to mind, one on a server has not. */
 export async function openLedger(options: LedgerOptions): Promise<OpenLedger> {
-  const ledger = createLedger(
-    await openDb(options.databaseUrl, {
-      poolSize: options.databasePoolSize,
-      statementTimeoutMs: options.databaseStatementTimeoutMs,
-      forceCommits: options.durability === 'disk',
-    }),
-  )
-  if (providerOf(options.databaseUrl) !== 'sqlite') return { ledger, isFull: () => false }
+  const db = await openDb(options.databaseUrl, {
+    poolSize: options.databasePoolSize,
+    statementTimeoutMs: options.databaseStatementTimeoutMs,
+    forceCommits: options.durability === 'disk',
+  })
+  const ledger = createLedger(db)
+  if (providerOf(options.databaseUrl) !== 'sqlite') return { db, ledger, isFull: () => false }
   const file = sqlitePath(options.databaseUrl)
   const reserve = keepReserve(reserveOf(file))
-  return { ledger: whilePresent(withReserve(ledger, reserve), file), isFull: reserve.isOut }
+  return { db, ledger: whilePresent(withReserve(ledger, reserve), file), isFull: reserve.isOut }
 }

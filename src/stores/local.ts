@@ -1,12 +1,13 @@
-import { access, constants, rm, stat, statfs } from 'node:fs/promises'
+import { access, constants, stat, statfs } from 'node:fs/promises'
 import path from 'node:path'
 import { FileStore } from '@tus/file-store'
 import type { ChunkStore } from '../core/ports.ts'
+import { isFinal } from '../core/upload.ts'
 import { compareBody } from './compare-body.ts'
 import { codeOf, storageError } from './disk.ts'
 import { forcing } from './durable.ts'
 import { readFile } from './file-reader.ts'
-import { joinFiles, unfinishedJoin } from './join-files.ts'
+import { joinFiles, removeUnfinishedJoins } from './join-files.ts'
 import { openRoot, type StorageRoot } from './root.ts'
 import { writeBody } from './write-body.ts'
 
@@ -51,10 +52,11 @@ export function createLocalStore(folder: string, { durability }: LocalStoreOptio
         throw await readingFailure(error, root)
       }
     },
-    async remove({ id }) {
+    async remove(upload) {
+      const { id } = upload
       const file = pathOf(id)
       try {
-        await rm(unfinishedJoin(file), { force: true })
+        if (isFinal(upload)) await removeUnfinishedJoins(file)
         await files.remove(nameOf(id))
       } catch (error) {
         // The file store tells every failure as "not found"; only a file that is gone is one.

@@ -26,11 +26,14 @@ export interface Create extends Pick<
 export const createUpload =
   (deps: Deps) =>
   async (create: Create): Promise<Upload> => {
-    const { ledger, meter, limits } = deps
+    const { ledger, store, meter, limits } = deps
     assertFits(create.size, limits.maxUploadBytes)
     const now = deps.now()
     const expiresAt = expiryFrom(now, deps)
-    const chunkSize = planChunkSize(create.size, create.chunkSize, limits)
+    const chunkSize = planChunkSize(create.size, create.chunkSize, {
+      ...limits,
+      maxChunkBytes: store.maxChunkBytes,
+    })
     await assertRoom(deps, create.size)
     const upload = await ledger.create({ ...create, chunkSize, createdAt: now, expiresAt })
     meter.uploadCreated(create.dialect)
