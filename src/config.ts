@@ -1,5 +1,7 @@
+import type { KeyObject } from 'node:crypto'
 import { z } from 'zod'
 import { MAX_CELLS } from './core/geometry.ts'
+import { JWT_ALGORITHMS, readJwtKey, type JwtAlgorithm } from './jwt-key.ts'
 
 /** What the process was told by its environment: parsed once, typed, frozen. */
 export interface Config {
@@ -8,17 +10,30 @@ export interface Config {
   readonly databaseUrl: string
   readonly databasePoolSize: number
   readonly databaseStatementTimeoutMs: number
+  /** whether places are leased in the database, so that several processes may work on it */
+  readonly leases: boolean
   readonly storage: { readonly backend: 'local'; readonly root: string } | S3Config
-  /** API key → user */
+  readonly authMode: AuthMode
+  /** API key → user; empty where keys are not taken */
   readonly apiKeys: ReadonlyMap<string, string>
   /** true when the keys are the well-known development ones */
   readonly developmentKeys: boolean
+  /** null where tokens are not taken */
+  readonly jwt: JwtRules | null
+  readonly adminUserIds: readonly string[]
+  /** requests of one key; 0 for no limit */
+  readonly apiRateLimitPerMinute: number
+  /** different wrong keys from one address; 0 for no limit */
+  readonly authFailuresPerMinute: number
   readonly chunkSizeBytes: number
   readonly maxUploadBytes: number
   readonly maxInflightChunksPerUpload: number
+  readonly maxFairInflightChunksPerUpload: number
   readonly maxGlobalInflightChunks: number
   readonly taskQueueMaxsize: number
   readonly workerCount: number
+  /** how long a tus body waits to be admitted; 0 to refuse it at once */
+  readonly admissionWaitMs: number
   readonly maxConcatParts: number
   readonly uploadTtlMs: number
   readonly bodyIdleTimeoutMs: number
@@ -46,6 +61,18 @@ export interface S3Config {
   readonly maxRetries: number
   /** null: downloads go through us */
   readonly presignedSeconds: number | null
+}
+
+export type AuthMode = (typeof AUTH_MODES)[number]
+const AUTH_MODES = ['api_key', 'jwt', 'hybrid'] as const
+
+/** By what a token is verified, and what it must say. */
+export interface JwtRules {
+  readonly algorithm: JwtAlgorithm
+  readonly key: KeyObject
+  /** null where a token may be for anybody, or of anybody */
+  readonly audience: string | null
+  readonly issuer: string | null
 }
 
 /** Every variable that does not parse, a line each. */
@@ -100,7 +127,9 @@ const VARIABLES = {
     'an SQLite file (file:./data/uploads.db) or a database (postgresql://user:password@host:5432/uploads)',
   ],
   DATABASE_POOL_SIZE: [integer(1, 1_000), '10', 'a whole number from 1 to 1000'],
-  DATABASE_STATEMENT_TIMEOUT_SECONDS: [integer(1, 600), '10', 'a number of seconds from 1 to 600'],
+  // A transaction may take 30 s, and is to hear of its statement before.
+  DATABASE_STATEMENT_TIMEOUT_SECONDS: [integer(1, 20), '10', 'a number of seconds from 1 to 20'],
+  LEASES: [z.enum(['auto', 'on', 'off']), 'auto', 'auto, on or off'],
   STORAGE_BACKEND: [z.enum(['local', 's3', 'r2']), 'local', 'local, s3 or r2'],
   STORAGE_ROOT: [z.string(), './data/files', 'a folder'],
   S3_BUCKET: [bucketName, '', 'the name of a bucket'],
@@ -126,12 +155,22 @@ const VARIABLES = {
   MAX_RETRIES: [integer(0, 100), '3', 'a whole number from 0 to 100'],
   DOWNLOAD_REDIRECT: [z.enum(['off', 'presigned']), 'off', 'off or presigned'],
   PRESIGNED_URL_SECONDS: [integer(1, 604_800), '300', 'a number of seconds from 1 to 604800'],
+  AUTH_MODE: [z.enum(AUTH_MODES), 'api_key', 'api_key, jwt or hybrid'],
   API_KEY_MAPPINGS: [keyMappings, 'dev-key:dev-user', 'key:user pairs, separated by commas'],
+  JWT_SECRET: [z.string(), '', 'a secret, or a public key'],
+  JWT_ALGORITHM: [z.enum(JWT_ALGORITHMS), 'HS256', JWT_ALGORITHMS.join(', ')],
+  JWT_AUDIENCE: [z.string(), '', 'a name'],
+  JWT_ISSUER: [z.string(), '', 'a name'],
+  ADMIN_USER_IDS: [list, '', 'users, separated by commas'],
+  API_RATE_LIMIT_PER_MINUTE: [integer(0), '0', 'a whole number; 0 is no limit'],
+  AUTH_FAILURES_PER_MINUTE: [integer(0, 10_000), '30', 'a whole number from 0, no limit, to 10000'],
   CHUNK_SIZE_BYTES: [integer(1), '5242880', 'a number of bytes, at least 1'],
   MAX_UPLOAD_BYTES: [integer(1), '50000000000', 'a number of bytes, at least 1'],
   MAX_INFLIGHT_CHUNKS_PER_UPLOAD: [integer(1), '8', 'a whole number, at least 1'],
+  MAX_FAIR_INFLIGHT_CHUNKS_PER_UPLOAD: [integer(0), '0', 'a whole number; 0 is half of the workers'],
   MAX_GLOBAL_INFLIGHT_CHUNKS: [integer(1), '128', 'a whole number, at least 1'],
   TASK_QUEUE_MAXSIZE: [integer(1), '512', 'a whole number, at least 1'],
+  ADMISSION_WAIT_SECONDS: [integer(0, 3_600), '30', 'a number of seconds from 0 to 3600'],
   WORKER_COUNT: [integer(1), '16', 'a whole number, at least 1'],
   MAX_CONCAT_PARTS: [integer(1, 10_000), '1000', 'a whole number from 1 to 10000'],
   UPLOAD_TTL_SECONDS: [integer(1, 3_153_600_000), '86400', 'a number of seconds, at least 1'],
@@ -176,12 +215,18 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     if (parsed.success) values[name] = parsed.data
     else problems.push(`${givenAs(name)} must be ${words}`)
   }
-  if (!env['API_KEY_MAPPINGS'] && env['NODE_ENV'] === 'production')
-    problems.push('API_KEY_MAPPINGS must be set when NODE_ENV is production')
+  const onSqlite = /^(file|sqlite):/.test(env['DATABASE_URL'] || VARIABLES.DATABASE_URL[1])
+  if (values['LEASES'] === 'off' && !onSqlite)
+    problems.push('LEASES must be auto or on with PostgreSQL, which any number of processes may use')
   const v = values as Values
+  const takesKeys = v.AUTH_MODE !== 'jwt'
+  const jwt = v.AUTH_MODE === 'jwt' || v.AUTH_MODE === 'hybrid' ? jwtRules(v) : null
+  if (typeof jwt === 'string') problems.push(jwt)
+  if (takesKeys && !env['API_KEY_MAPPINGS'] && env['NODE_ENV'] === 'production')
+    problems.push('API_KEY_MAPPINGS must be set when NODE_ENV is production')
   // What does not fit together is told when every value by itself makes sense.
   if (problems.length === 0) problems.push(...storageProblems(v))
-  if (problems.length > 0) throw new ConfigError(problems.join('\n'))
+  if (problems.length > 0 || typeof jwt === 'string') throw new ConfigError(problems.join('\n'))
 
   return Object.freeze({
     host: v.HOST,
@@ -189,15 +234,23 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     databaseUrl: v.DATABASE_URL,
     databasePoolSize: v.DATABASE_POOL_SIZE,
     databaseStatementTimeoutMs: v.DATABASE_STATEMENT_TIMEOUT_SECONDS * 1000,
+    leases: v.LEASES === 'on' || (v.LEASES === 'auto' && !onSqlite),
     storage: Object.freeze(storageOf(v)),
-    apiKeys: v.API_KEY_MAPPINGS,
-    developmentKeys: !env['API_KEY_MAPPINGS'],
+    authMode: v.AUTH_MODE,
+    apiKeys: takesKeys ? v.API_KEY_MAPPINGS : new Map(),
+    developmentKeys: takesKeys && !env['API_KEY_MAPPINGS'],
+    jwt,
+    adminUserIds: v.ADMIN_USER_IDS,
+    apiRateLimitPerMinute: v.API_RATE_LIMIT_PER_MINUTE,
+    authFailuresPerMinute: v.AUTH_FAILURES_PER_MINUTE,
     chunkSizeBytes: v.CHUNK_SIZE_BYTES,
     maxUploadBytes: v.MAX_UPLOAD_BYTES,
     maxInflightChunksPerUpload: v.MAX_INFLIGHT_CHUNKS_PER_UPLOAD,
+    maxFairInflightChunksPerUpload: v.MAX_FAIR_INFLIGHT_CHUNKS_PER_UPLOAD,
     maxGlobalInflightChunks: v.MAX_GLOBAL_INFLIGHT_CHUNKS,
     taskQueueMaxsize: v.TASK_QUEUE_MAXSIZE,
     workerCount: v.WORKER_COUNT,
+    admissionWaitMs: v.ADMISSION_WAIT_SECONDS * 1000,
     maxConcatParts: v.MAX_CONCAT_PARTS,
     uploadTtlMs: v.UPLOAD_TTL_SECONDS * 1000,
     bodyIdleTimeoutMs: v.BODY_IDLE_TIMEOUT_SECONDS * 1000,
@@ -284,3 +337,17 @@ const r2Problems = (v: Values): [boolean, string][] => [
   ],
   [v.S3_SSE !== '', 'S3_SSE must not be set when STORAGE_BACKEND is r2: R2 encrypts everything itself'],
 ]
+
+/** @returns what is wrong, as a line for the operator, when there is no key; null when another line tells it */
+function jwtRules({
+  JWT_SECRET: secret,
+  JWT_ALGORITHM: algorithm,
+  JWT_AUDIENCE: audience,
+  JWT_ISSUER: issuer,
+}: Values): JwtRules | string | null {
+  if (!secret) return 'JWT_SECRET must be set when AUTH_MODE is jwt or hybrid'
+  if (!algorithm) return null
+  const key = readJwtKey(algorithm, secret)
+  if ('mustBe' in key) return `JWT_SECRET must be ${key.mustBe}`
+  return { algorithm, key, audience: audience || null, issuer: issuer || null }
+}

@@ -43,15 +43,17 @@ function readConfig(): Config {
 }
 
 /** For the person at the terminal; everything after it is log lines. */
-function greet({ databaseUrl, storage, apiKeys, developmentKeys }: Config, url: string): void {
+function greet(config: Config, url: string): void {
+  const { databaseUrl, storage, authMode, apiKeys, developmentKeys } = config
   const key = developmentKeys ? [...apiKeys.keys()][0] : 'YOUR_KEY'
+  const credentials = authMode === 'jwt' ? 'Authorization: Bearer YOUR_TOKEN' : `X-API-Key: ${key}`
   process.stdout.write(
     [
       `Upload server ${version} on ${url}`,
       `  store     ${placeOf(storage)}`,
       `  database  ${shownUrl(databaseUrl)}`,
       'Try it:',
-      `  curl -i -H 'X-API-Key: ${key}' -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 5' -H 'Content-Type: application/offset+octet-stream' --data-binary hello ${url}/files`,
+      `  curl -i -H '${credentials}' -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 5' -H 'Content-Type: application/offset+octet-stream' --data-binary hello ${url}/files`,
       '',
     ].join('\n'),
   )

@@ -41,13 +41,16 @@ export interface UploadLedger extends StorageNotes {
    * that, or when the upload takes no more. May be the last that a full upload waited for.
    */
   declareSize(id: string, size: number, at: Date, whenFull: Commit['whenFull']): Promise<Committed>
-  /** Gives up the committed bytes of one cell of an open upload; false when the upload isn't open. */
-  freeCell(id: string, index: number, at: Date): Promise<boolean>
   /**
-   * Compare-and-set along the state machine: true for exactly one caller. To FINALIZING or
-   * COMPLETED only when every cell is whole. To FAILED with a `reason`.
+   * Gives up the committed bytes of one cell of an open upload; false when the upload isn't open or a
+   * fence has fallen.
    */
-  transition(id: string, to: Status, at: Date, reason?: string): Promise<boolean>
+  freeCell(id: string, index: number, at: Date, fences?: readonly Fence[]): Promise<boolean>
+  /**
+   * Compare-and-set along the state machine: true for exactly one caller, and for none whose fence has
+   * fallen. To FINALIZING or COMPLETED only when every cell is whole. To FAILED with a `reason`.
+   */
+  transition(id: string, to: Status, at: Date, reason?: string, fences?: readonly Fence[]): Promise<boolean>
   /** Hides the upload for good (`get` answers null); an open one is ABORTED. @returns it; null when there is none */
   markDeleted(id: string, at: Date): Promise<Upload | null>
   /** Drops the rows of an upload whose bytes are gone. Idempotent. */
@@ -232,10 +235,60 @@ export interface Locker {
   drain(id: string): Promise<void>
 }
 
+/** A place as this process holds it before others: every taking has a token of its own. */
+export interface Lease extends Fence {
+  id: string
+}
+
+/** What others see of a lease. */
+export interface LeaseState {
+  place: Place
+  token: string
+  /** by the database's clock; 0 or less once anybody may take the place */
+  expiresInMs: number
+  /** whether the holder waits for a byte that does not come */
+  idle: boolean
+}
+
+/**
+ * Who of several processes holds what. One of these speaks for one process. Takings and fences are
+ * settled one after the other: no commit slips in behind a taking that it should have lost to.
+ */
+export interface Leases {
+  /**
+   * Takes a place that is free, whose lease has expired, or that this process left without a word.
+   * @returns null once it is ours, else how it is held
+   */
+  take(lease: Lease, ttlMs: number): Promise<LeaseState | null>
+  /** Prolongs leases. @returns those that are still ours, by token, and whether somebody wants the place */
+  renew(leases: readonly (Lease & { idle: boolean })[], ttlMs: number): Promise<Map<string, boolean>>
+  /** Once it resolves the place is free, if it was still ours. */
+  release(lease: Lease): Promise<void>
+  /** Asks the holder of a lease to give way: its next renewal tells it. */
+  ask(lease: Lease): Promise<void>
+  /** how other processes hold places of an upload; what has expired is left out */
+  elsewhere(id: string): Promise<LeaseState[]>
+  /** Makes expired leases void: of an upload, or all that have been expired for `ms`. */
+  sweep(which: { id: string } | { ms: number }): Promise<void>
+}
+
 /** Admission of bodies and the schedule of writes. */
 export interface Gate {
   /** @throws {HttpError} throttled 429 with its reason; the body is unread then */
   admit(ownerId: string, uploadId: string): Admission
+  /**
+   * Like `admit`, but where as many bodies are open as may be, it waits for a place instead, for a while.
+   * @throws {HttpError} throttled 429 with any other reason
+   */
+  admitInTurn(ownerId: string, uploadId: string): Admission | Wait
+}
+
+/** A body that waits to be admitted, unread: TCP holds its client back. */
+export interface Wait {
+  /** rejects with throttled 429 when no place came free in time, or with what it was given up for */
+  readonly admitted: Promise<Admission>
+  /** Leaves the queue, unless it is over. */
+  giveUp(why: Error): void
 }
 
 export interface Admission extends Turn {

@@ -2,6 +2,7 @@ import type { Commit, Committed } from '../core/ports.ts'
 import type { Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import type { Dialect } from './dialect.ts'
+import { fencesAmong, type Fences } from './fences.ts'
 import { planCommit, settle, type CellState, type PlannedCell } from './progress.ts'
 import { toUpload, UPLOAD_COLUMNS, type UploadRow } from './rows.ts'
 import type { Client } from './transaction.ts'
@@ -23,15 +24,22 @@ type ChangedCell = PlannedCell & { at: Date }
 /** Applies commits one after another: few statements for all of them, and each is judged by its own checks. */
 export async function commitAll(tx: Client, dialect: Dialect, commits: Commit[]): Promise<Committed[]> {
   if (dialect.locksRows) await hold(tx, dialect, commits)
+  const fences = await fencesAmong(tx, dialect, commits)
   const drafts = await load(tx, commits)
   const results: Committed[] = []
-  for (const commit of commits) results.push(await apply(tx, drafts.get(commit.id), commit))
+  for (const commit of commits) results.push(await apply(tx, drafts.get(commit.id), commit, fences))
   await write(tx, [...drafts.values()])
   return results
 }
 
-async function apply(tx: Client, draft: Draft | undefined, commit: Commit): Promise<Committed> {
+async function apply(
+  tx: Client,
+  draft: Draft | undefined,
+  commit: Commit,
+  fences: Fences,
+): Promise<Committed> {
   if (!draft) return { ok: false, upload: null }
+  if (!fences.hold(commit)) return { ok: false, upload: draft.upload }
   const progress = planCommit(draft.upload, commit, (index) => draft.cells.get(index) ?? null)
   if (progress === null) return { ok: false, upload: draft.upload }
 

@@ -49,6 +49,22 @@ export function surfaced(error: unknown): unknown {
   return away ? unavailable(undefined, error) : error
 }
 
+/** What is made of asynchronous methods, with their rejections as the port tells them. */
+export function surfacing<T extends object>(port: T): T {
+  const methods = Object.entries(port) as [string, (...args: unknown[]) => Promise<unknown>][]
+  const wrapped = methods.map(([name, method]) => [
+    name,
+    async (...args: unknown[]) => {
+      try {
+        return await method(...args)
+      } catch (error) {
+        throw surfaced(error)
+      }
+    },
+  ])
+  return Object.fromEntries(wrapped) as T
+}
+
 /** Whether a transaction was broken off because of another one: a deadlock, or rows that changed under it. */
 export const lostRace = (error: unknown): boolean =>
   error instanceof Error && causeOf(error).kind === 'TransactionWriteConflict'

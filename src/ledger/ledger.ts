@@ -1,5 +1,5 @@
 import { unavailable } from '../core/errors.ts'
-import type { ListQuery, UploadLedger } from '../core/ports.ts'
+import type { Fence, ListQuery, UploadLedger } from '../core/ports.ts'
 import {
   sourcesOf,
   statusesShownAs,
@@ -13,7 +13,8 @@ import { declareSize, freeCell, isCellIndex } from './cell-changes.ts'
 import { groupCommit } from './commit.ts'
 import { fromCursor, toCursor } from './cursor.ts'
 import type { Dialect } from './dialect.ts'
-import { surfaced } from './failures.ts'
+import { surfacing } from './failures.ts'
+import { fencesAmong } from './fences.ts'
 import type { Db } from './open.ts'
 import {
   CELL_COLUMNS,
@@ -45,6 +46,9 @@ export function createLedger({ client: db, dialect }: Db): UploadLedger {
   const holding = <T>(id: string, work: (tx: Client, upload: Upload | null) => Promise<T>) =>
     transact(async (tx) => work(tx, await get(tx, id, dialect.forUpdate)))
 
+  const stand = async (tx: Client, id: string, fences: readonly Fence[]) =>
+    (await fencesAmong(tx, dialect, [{ id, fences }])).hold({ id, fences })
+
   const ledger: UploadLedger = {
     create: (upload) => create(db, upload),
     createFinal: (upload, key) => createFinal(db, upload, key),
@@ -57,11 +61,15 @@ export function createLedger({ client: db, dialect }: Db): UploadLedger {
     claimStorageId: (id, storageId) => claimStorageId(db, id, storageId),
     markStaged: (id) => markStaged(db, id),
     storedCells: (id) => storedCells(db, id),
-    commit: (commit) => group.commit(commit),
+    commit: (commit) => group.add(commit),
     declareSize: (id, size, at, whenFull) =>
       holding(id, (tx, upload) => declareSize(tx, upload, size, at, whenFull)),
-    freeCell: (id, index, at) => holding(id, (tx, upload) => freeCell(tx, upload, index, at)),
-    transition: (id, to, at, reason) => transition(db, id, to, at, reason),
+    freeCell: (id, index, at, fences = []) =>
+      holding(id, async (tx, upload) => (await stand(tx, id, fences)) && freeCell(tx, upload, index, at)),
+    transition: (id, to, at, reason, fences = []) =>
+      fences.length === 0
+        ? transition(db, id, to, at, reason)
+        : holding(id, async (tx) => (await stand(tx, id, fences)) && transition(tx, id, to, at, reason)),
     markDeleted: (id, at) => markDeleted(db, id, at),
     async purge(id) {
       await db.$executeRaw`DELETE FROM uploads WHERE id = ${id}`
@@ -81,22 +89,6 @@ export function createLedger({ client: db, dialect }: Db): UploadLedger {
     },
   }
   return surfacing(ledger)
-}
-
-/** Every method's rejections as the port tells them. */
-function surfacing(ledger: UploadLedger): UploadLedger {
-  const methods = Object.entries(ledger) as [string, (...args: unknown[]) => Promise<unknown>][]
-  const wrapped = methods.map(([name, method]) => [
-    name,
-    async (...args: unknown[]) => {
-      try {
-        return await method(...args)
-      } catch (error) {
-        throw surfaced(error)
-      }
-    },
-  ])
-  return Object.fromEntries(wrapped) as UploadLedger
 }
 
 /** @throws {HttpError} unavailable 503 when it takes longer */

@@ -36,7 +36,7 @@ export function createMetrics(): Metrics {
   const chunks = counter('chunks_uploaded_total', 'Chunks that became whole.', ['dialect'])
   const failures = counter('chunk_upload_failures_total', 'Chunks and appends that failed.', ['dialect'])
   const retries = counter('retries_total', 'Requests to the storage that were tried again.', ['operation'])
-  const throttled = counter('throttled_requests_total', 'Requests refused by the gate.', ['reason'])
+  const throttled = counter('throttled_requests_total', 'Requests refused by a limit.', ['reason'])
   const created = counter('uploads_created_total', 'Uploads created.', ['dialect'])
   const completed = counter('uploads_completed_total', 'Uploads completed.', ['dialect'])
   const expired = counter('uploads_expired_total', 'Unfinished uploads that expired.')

@@ -1,11 +1,12 @@
 import { mkdirSync } from 'node:fs'
-import { access, constants, rm, stat, type FileHandle } from 'node:fs/promises'
+import { access, constants, stat, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { FileStore } from '@tus/file-store'
 import type { ChunkStore, Write, Written } from '../core/ports.ts'
+import { isFinal } from '../core/upload.ts'
 import { codeOf, openForReading, openForWriting, storageError, writeAll } from './disk.ts'
 import { readFile } from './file-reader.ts'
-import { joinFiles, unfinishedJoin } from './join-files.ts'
+import { joinFiles, removeUnfinishedJoins } from './join-files.ts'
 
 /** One system call writes up to this much. */
 const BATCH_BYTES = 1024 * 1024
@@ -36,9 +37,10 @@ export function createLocalStore(root: string): ChunkStore {
       }
     },
     read: (upload, range) => readFile(pathOf(upload.id), range),
-    async remove({ id }) {
+    async remove(upload) {
+      const { id } = upload
       try {
-        await rm(unfinishedJoin(pathOf(id)), { force: true })
+        if (isFinal(upload)) await removeUnfinishedJoins(pathOf(id))
         await files.remove(nameOf(id))
       } catch (error) {
         // The file store tells every failure as "not found"; only a file that is gone is one.

@@ -43,18 +43,33 @@ export const appendTo =
   (deps: WriteDeps) =>
   async (append: Append): Promise<Appended> => {
     const { id, offset, declaredSize, body } = append
-    const hold = await deps.locker.acquire(id, 'append', holderOf(body), false)
+    const places = { held: [await deps.locker.acquire(id, 'append', holderOf(body), false)], left: [] }
     try {
       let upload = await settled(deps, deps.finish, id)
       if (!upload) throw new HttpError('not_found')
       const request = { offset, declaredSize, bodyLength: body.length }
       const plan = planAppend(upload, request, deps.limits.maxUploadBytes, deps.now())
       if (plan.declares !== null) upload = await declare(deps, upload, plan.declares)
-      return await fill(deps, upload, append, offset + plan.maxBytes, hold)
+      return await fill(deps, upload, append, offset + plan.maxBytes, places)
     } finally {
-      await hold.release()
+      await leaveAll(places)
     }
   }
+
+/** What a PATCH holds, its append first, and the releases of cells that it has left behind. */
+interface Places {
+  held: Hold[]
+  left: Promise<void>[]
+}
+
+/** Nobody waits for this before the answer, which waits for all of them. */
+function leaveCells({ held, left }: Places): void {
+  left.push(...held.splice(1).map((hold) => hold.release()))
+}
+
+async function leaveAll({ held, left }: Places): Promise<void> {
+  await Promise.all([...left, ...held.map((hold) => hold.release())])
+}
 
 async function declare(deps: WriteDeps, upload: Upload, size: number): Promise<Upload> {
   const whenFull = completesByItself(upload) ? statusWhenFull(deps, upload) : null
@@ -82,10 +97,9 @@ async function fill(
   start: Upload,
   append: Append,
   end: number,
-  appending: Hold,
+  places: Places,
 ): Promise<Appended> {
   const { id, offset, body, checksum } = append
-  const held: Hold[] = []
   const pending: Filled[] = []
   let upload = start
   let position = offset
@@ -95,7 +109,7 @@ async function fill(
     upload = await commitCells(deps)(upload, {
       cells: filled.flatMap(({ cell }) => cell ?? []),
       superseded: filled.flatMap(({ superseded }) => superseded ?? []),
-      holds: [appending, ...held],
+      holds: places.held,
       appendOffset: position,
       fills: fillsAt(upload, position),
     })
@@ -107,14 +121,14 @@ async function fill(
     while (more) {
       const index = cellAt(position, upload)
       const hold = await deps.locker.acquire(id, index, holderOf(body), true)
-      held.push(hold)
+      places.held.push(hold)
       const filled = await fillCell(deps, upload, append, { index, position, end, hold })
       position = filled.position
       more = filled.more && position < end
       if (filled.cell && checksum) pending.push(filled)
       else if (filled.cell) await settle([filled])
-      if (!checksum) await held.pop()?.release()
-      if (filled.failure) throw await reportLoss(deps, upload.id, filled.failure)
+      if (filled.failure) throw await reportLoss(deps, upload.id, filled.failure, places.held)
+      if (more && !checksum) leaveCells(places)
     }
     if (checksum) {
       await assertWhole(body)
@@ -136,8 +150,6 @@ async function fill(
       )
     deps.meter.chunkFailed(upload.dialect)
     throw error
-  } finally {
-    await Promise.all(held.map((hold) => hold.release()))
   }
   return { offset: position, upload }
 }

@@ -4,7 +4,7 @@ import { isFull, planChunkSize } from '../core/geometry.ts'
 import { parseConcat } from '../core/tus.ts'
 import { assertNotExpired, isOpen, isPartial, type NewUpload, type Upload } from '../core/upload.ts'
 import { assertFits } from './create.ts'
-import { expiryFrom, type Deps, type WriteDeps } from './deps.ts'
+import { expiryFrom, type Deps, type Settle, type WriteDeps } from './deps.ts'
 
 export interface Concatenate extends Pick<
   NewUpload,
@@ -77,11 +77,11 @@ function assertUsable(part: Upload, ownerId: string, now: Date): void {
  * are gone, were changed under our hands or don't fit on the disk can't be finished: it is FAILED, and
  * the same list may be sent again.
  */
-export async function joinParts(deps: Deps, upload: Upload): Promise<void> {
+export async function joinParts(deps: Deps, upload: Upload, settle: Settle): Promise<void> {
   const { ledger, store, limits } = deps
   const concat = parseConcat(upload.concat ?? '', limits.maxConcatParts)
   const ids = concat === 'partial' ? [] : concat.parts
-  const fail = (reason: string) => ledger.transition(upload.id, 'FAILED', deps.now(), reason)
+  const fail = (reason: string) => settle('FAILED', reason)
 
   const before = await wholeParts(deps, ids)
   if (!before) {

@@ -1,7 +1,7 @@
 import { HttpError } from '../core/errors.ts'
 import { cellCount } from '../core/geometry.ts'
 import { assertOpen } from '../core/upload.ts'
-import { briefly, type Deps } from './deps.ts'
+import { briefly, fencesOf, takenOver, type Deps } from './deps.ts'
 
 /**
  * Gives up what is stored of one chunk of an unfinished upload, so that it can be sent again.
@@ -19,7 +19,7 @@ export const freeChunk =
     const hold = await deps.locker.acquire(id, index, briefly, true)
     try {
       const freed = await deps.ledger.cell(id, index)
-      if (await deps.ledger.freeCell(id, index, deps.now())) {
+      if (await deps.ledger.freeCell(id, index, deps.now(), fencesOf([hold]))) {
         if (freed?.ref) deps.store.discard?.(upload, [freed.ref])
         return
       }
@@ -29,4 +29,5 @@ export const freeChunk =
     const now = await deps.ledger.get(id)
     if (!now) throw new HttpError('not_found')
     assertOpen(now, deps.now())
+    throw takenOver()
   }

@@ -32,7 +32,7 @@ export const putChunk =
       await storeChunk(deps, upload, { index, body, turn: turnUnder(turn, hold), sha256, length, hold })
     } catch (error) {
       deps.meter.chunkFailed(upload.dialect)
-      throw await reportLoss(deps, upload.id, error)
+      throw await reportLoss(deps, upload.id, error, [hold])
     } finally {
       await hold.release()
     }
@@ -71,7 +71,10 @@ async function storeChunk(
   { index, body, turn, sha256, length, hold }: Omit<PutChunk, 'id'> & { length: number; hold: Hold },
 ): Promise<void> {
   const { ledger, store } = deps
-  const stored = await ledger.cell(upload.id, index)
+  const [stored, now] = await Promise.all([ledger.cell(upload.id, index), ledger.get(upload.id)])
+  // Whoever deletes it waits for the holders of places: none of them writes that has not seen it since.
+  if (!now) throw new HttpError('not_found')
+  assertOpen(now, deps.now())
   const committed = stored?.bytes ?? 0
   const position = cellRange(index, upload).start
   const hash = sha256.length > 0 ? createHash('sha256') : undefined

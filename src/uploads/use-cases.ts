@@ -29,7 +29,7 @@ export const createUploads = (deps: Deps) => {
       owners.forget(id)
     },
     reap: reap(deps),
-    resumeFinalizing: resumeFinalizing(deps, finish),
+    resumeFinalizing: resumeFinalizing(deps),
     list: (query: ListQuery) => deps.ledger.list(query),
     get: getUpload(deps),
     /** The same, once it is not being completed any more, or after a while. */

@@ -20,10 +20,10 @@ test('the reaper removes hundreds of expired uploads with their bytes, and no fi
   const finished = await create(uploads, 'hello', 5)
   after(clock, DAY - 1)
   const living = await create(uploads, 'some')
-  expect(await uploads.reap(fail)).toEqual({ expiredUploads: 0, removedUploads: 0 })
+  expect(await uploads.reap(fail)).toEqual({ expiredUploads: 0, removedUploads: 0, removedObjects: 0 })
 
   after(clock, 1)
-  expect(await uploads.reap(fail)).toEqual({ expiredUploads: 230, removedUploads: 0 })
+  expect(await uploads.reap(fail)).toEqual({ expiredUploads: 230, removedUploads: 0, removedObjects: 230 })
   expect(await filesIn(root)).toHaveLength(2)
   for (const id of expired.slice(0, 3)) await expect(uploads.get(id)).rejects.toMatchObject({ status: 410 })
   expect((await uploads.get(finished)).status).toBe('COMPLETED')
@@ -53,7 +53,7 @@ test('an expired upload answers 410 for seven days and 404 after them', async ()
   await uploads.reap(fail)
   await expect(uploads.get(id)).rejects.toMatchObject({ status: 410 })
   after(clock, 1000)
-  expect(await uploads.reap(fail)).toEqual({ expiredUploads: 0, removedUploads: 1 })
+  expect(await uploads.reap(fail)).toEqual({ expiredUploads: 0, removedUploads: 1, removedObjects: 0 })
   await expect(uploads.get(id)).rejects.toMatchObject({ status: 404 })
 })
 
@@ -81,7 +81,7 @@ test('a deletion that was cut short is finished', async () => {
   const id = await create(uploads, 'abc')
   await ledger.markDeleted(id, clock.now)
   await expect(uploads.get(id)).rejects.toMatchObject({ status: 404 })
-  expect(await uploads.reap(fail)).toEqual({ expiredUploads: 0, removedUploads: 1 })
+  expect(await uploads.reap(fail)).toEqual({ expiredUploads: 0, removedUploads: 1, removedObjects: 1 })
   expect(await filesIn(root)).toHaveLength(0)
 })
 
@@ -116,6 +116,6 @@ test('an upload is not expired under a writer whose bytes keep coming', async ()
       },
     },
   })
-  expect(reaped).toEqual({ expiredUploads: 0, removedUploads: 0 })
+  expect(reaped).toEqual({ expiredUploads: 0, removedUploads: 0, removedObjects: 0 })
   expect((await uploads.get(id)).offset).toBe(3)
 })

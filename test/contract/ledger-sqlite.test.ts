@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { HttpError } from '../../src/core/errors.ts'
+import { createLeases } from '../../src/ledger/leases.ts'
 import { createLedger } from '../../src/ledger/ledger.ts'
 import { migrateUp } from '../../src/ledger/migrate.ts'
 import { openDb, type Db } from '../../src/ledger/open.ts'
 import { commitOf, newUpload, range, START, wholeCell } from './ledger-fixture.ts'
-import { askEverything, recording } from './ledger-statements.ts'
+import { askEverything, askLeases, recording } from './ledger-statements.ts'
 import { ledgerContract } from './ledger.ts'
 
 let folder: string
@@ -197,9 +198,10 @@ describe('query plans', () => {
   it('every raw query goes along an index, and sorts at most what it answers', async () => {
     await migrateUp(urlOf())
     const asked: string[] = []
-    const db = await openDb(urlOf())
-    const ledger = createLedger(recording(db, asked))
+    const db = recording(await openDb(urlOf()), asked)
+    const ledger = createLedger(db)
     await askEverything(ledger)
+    await askLeases(ledger, createLeases(db, 'a'))
     await ledger.close()
 
     const client = new Database(fileOf())
@@ -211,7 +213,7 @@ describe('query plans', () => {
     client.close()
     expect(plans.length).toBeGreaterThan(15)
     for (const { sql, steps } of plans) {
-      const scans = steps.filter((step) => /^SCAN (uploads|chunks|u|c|n)\b/.test(step))
+      const scans = steps.filter((step) => /^SCAN (uploads|chunks|leases|u|c|n)\b/.test(step))
       // What a limited part of a query gave may be sorted again, not what is in a table.
       const sorts = steps.filter(
         (step, i) => /TEMP B-TREE/.test(step) && !steps[i - 1]?.startsWith('SCAN part'),

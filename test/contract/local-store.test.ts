@@ -67,6 +67,37 @@ test('remove leaves no file behind, nor what a concatenation left that broke off
   ).toEqual([])
 })
 
+test('what a killed concatenation left goes with the next one, or with the upload', async () => {
+  const { root, store } = await useStore()
+  const part = uploadOf(CELL)
+  await store.writeAt(writeOf(part, 0, bytesOf(CELL)))
+  const target = { ...uploadOf(CELL), concat: `final;/files/${part.id}` }
+  const namesOf = () => readdirSync(path.dirname(fileOf(root, target)))
+  const leave = () => writeFile(`${fileOf(root, target)}.5e1f.join`, 'half of it')
+  await mkdir(path.dirname(fileOf(root, target)), { recursive: true })
+  await leave()
+  await store.concat(target, [part])
+  expect(namesOf()).toEqual([target.id])
+  await leave()
+  await store.remove(target)
+  expect(namesOf()).toEqual([])
+})
+
+test('of two concatenations of one target neither puts in place what the other one has begun', async () => {
+  const { store } = await useStore()
+  const bytes = bytesOf(24 * MIB)
+  const part = uploadOf(bytes.length, bytes.length)
+  await store.writeAt(writeOf(part, 0, bytes))
+  const target = { ...uploadOf(2 * bytes.length), concat: `final;/files/${part.id}` }
+  const early = store.concat(target, [part, part])
+  await new Promise((resolve) => setTimeout(resolve, 5))
+  const outcomes = await Promise.allSettled([early, store.concat(target, [part, part])])
+  expect(outcomes.some(({ status }) => status === 'fulfilled')).toBe(true)
+  for (const each of outcomes) if (each.status === 'rejected') expect(each.reason).toEqual(UNAVAILABLE)
+  const whole = Buffer.concat([bytes, bytes])
+  expect(sha256(await readAll(store, target, 0, whole.length))).toBe(sha256(whole))
+})
+
 test('remove fails where the file stays', async () => {
   const { root, store } = await useStore()
   const upload = uploadOf(CELL)

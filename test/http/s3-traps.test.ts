@@ -206,7 +206,7 @@ describe('DELETE', () => {
   })
 
   test('that the storage refuses is done by the reaper, once it can', async () => {
-    const { server, proxy, s3 } = await useS3Server({ MAX_RETRIES: '0' })
+    const { server, proxy, s3 } = await useS3Server({ MAX_RETRIES: '0', LEASES: 'on' })
     const call = clientOf(server.url)
     const path = await createByTus(call, 5)
     await call('PATCH', path, { headers: patchAt(0), body: 'hello' })
@@ -215,7 +215,7 @@ describe('DELETE', () => {
     expect([(await call('HEAD', path, { headers: TUS })).status, s3.objects().length]).toEqual([404, 1])
     // A process looks at what is left as soon as it starts.
     proxy.clear()
-    const next = await startTestServer(s3Env(s3), server.root)
+    const next = await startTestServer({ ...s3Env(s3), LEASES: 'on' }, server.root)
     await eventually(() => s3.objects().length === 0, 'the object is gone')
     await next.close()
   })
