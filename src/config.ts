@@ -13,6 +13,10 @@ export interface Config {
   /** whether places are leased in the database, so that several processes may work on it */
   readonly leases: boolean
   readonly storage: { readonly backend: 'local'; readonly root: string } | S3Config
+  /** what no new upload may take of the room on the disk; 0 takes any */
+  readonly minFreeDiskBytes: number
+  /** what an acknowledged byte outlives: a crash of the process, or a power failure as well */
+  readonly durability: 'process' | 'disk'
   readonly authMode: AuthMode
   /** API key → user; empty where keys are not taken */
   readonly apiKeys: ReadonlyMap<string, string>
@@ -36,6 +40,9 @@ export interface Config {
   readonly admissionWaitMs: number
   readonly maxConcatParts: number
   readonly uploadTtlMs: number
+  /** how often expired uploads are looked for */
+  readonly reapIntervalMs: number
+  readonly headerTimeoutMs: number
   readonly bodyIdleTimeoutMs: number
   readonly shutdownGraceMs: number
   readonly corsAllowedOrigins: readonly string[]
@@ -132,6 +139,8 @@ const VARIABLES = {
   LEASES: [z.enum(['auto', 'on', 'off']), 'auto', 'auto, on or off'],
   STORAGE_BACKEND: [z.enum(['local', 's3', 'r2']), 'local', 'local, s3 or r2'],
   STORAGE_ROOT: [z.string(), './data/files', 'a folder'],
+  MIN_FREE_DISK_BYTES: [integer(0), '67108864', 'a number of bytes; 0 for no limit'],
+  DURABILITY: [z.enum(['process', 'disk']), 'process', 'process or disk'],
   S3_BUCKET: [bucketName, '', 'the name of a bucket'],
   AWS_REGION: [z.string().regex(/^[a-z0-9-]+$/), 'us-east-1', 'a region such as eu-central-1'],
   S3_ENDPOINT_URL: [endpointUrl, '', 'an http(s) URL'],
@@ -174,6 +183,8 @@ const VARIABLES = {
   WORKER_COUNT: [integer(1), '16', 'a whole number, at least 1'],
   MAX_CONCAT_PARTS: [integer(1, 10_000), '1000', 'a whole number from 1 to 10000'],
   UPLOAD_TTL_SECONDS: [integer(1, 3_153_600_000), '86400', 'a number of seconds, at least 1'],
+  REAP_INTERVAL_SECONDS: [integer(1, 86_400), '60', 'a number of seconds from 1 to 86400'],
+  HEADER_TIMEOUT_SECONDS: [integer(1, 3_600), '30', 'a number of seconds from 1 to 3600'],
   BODY_IDLE_TIMEOUT_SECONDS: [integer(1, 86_400), '60', 'a number of seconds from 1 to 86400'],
   SHUTDOWN_GRACE_SECONDS: [integer(0, 3_600), '30', 'a number of seconds from 0 to 3600'],
   CORS_ALLOWED_ORIGINS: [
@@ -236,6 +247,8 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     databaseStatementTimeoutMs: v.DATABASE_STATEMENT_TIMEOUT_SECONDS * 1000,
     leases: v.LEASES === 'on' || (v.LEASES === 'auto' && !onSqlite),
     storage: Object.freeze(storageOf(v)),
+    minFreeDiskBytes: v.MIN_FREE_DISK_BYTES,
+    durability: v.DURABILITY,
     authMode: v.AUTH_MODE,
     apiKeys: takesKeys ? v.API_KEY_MAPPINGS : new Map(),
     developmentKeys: takesKeys && !env['API_KEY_MAPPINGS'],
@@ -253,6 +266,8 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     admissionWaitMs: v.ADMISSION_WAIT_SECONDS * 1000,
     maxConcatParts: v.MAX_CONCAT_PARTS,
     uploadTtlMs: v.UPLOAD_TTL_SECONDS * 1000,
+    reapIntervalMs: v.REAP_INTERVAL_SECONDS * 1000,
+    headerTimeoutMs: v.HEADER_TIMEOUT_SECONDS * 1000,
     bodyIdleTimeoutMs: v.BODY_IDLE_TIMEOUT_SECONDS * 1000,
     shutdownGraceMs: v.SHUTDOWN_GRACE_SECONDS * 1000,
     corsAllowedOrigins: v.CORS_ALLOWED_ORIGINS,

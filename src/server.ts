@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
+import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { createGate } from './admission/gate.ts'
@@ -11,19 +12,23 @@ import { createGuessLimit, createRequestLimit } from './admission/rate-limits.ts
 import { createApp } from './app.ts'
 import type { Config } from './config.ts'
 import { unavailable } from './core/errors.ts'
+import { createExpiryClock } from './core/expiry-clock.ts'
 import type { Body, ChunkStore, Leases, Meter, StorageNotes } from './core/ports.ts'
 import { createAuthenticator } from './http/auth.ts'
 import { openBody } from './http/body.ts'
+import { mostConnections } from './http/connections.ts'
 import { answerMalformed } from './http/early.ts'
 import type { OpenBody } from './http/exchange.ts'
 import type { Cleanup } from './http/operations.ts'
 import { claimDatabase, type Claim } from './ledger/claim.ts'
 import { createLeases } from './ledger/leases.ts'
-import { createLedger } from './ledger/ledger.ts'
 import { migrateUp } from './ledger/migrate.ts'
-import { openDb } from './ledger/open.ts'
+import { openLedger } from './ledger/open-ledger.ts'
+import { providerOf, sqlitePath } from './ledger/url.ts'
 import { logRequest } from './observe/log.ts'
 import { createMetrics } from './observe/metrics.ts'
+import { forceAncestors } from './stores/durable.ts'
+import { heldBack } from './stores/held-back.ts'
 import { createLocalStore } from './stores/local.ts'
 import { createS3Store } from './stores/s3/store.ts'
 import { createUploads, type Uploads } from './uploads/use-cases.ts'
@@ -34,10 +39,10 @@ export interface RunningServer {
   close(): Promise<void>
 }
 
-/** about: processes that were started together shall not keep step */
-const REAP_EVERY_MS = 60_000
 /** how long an expired lease is left to those who may still believe in it */
 const SWEEP_AFTER_MS = 60_000
+/** how long, of its grace, a shutdown leaves bodies that it ended to commit what they brought, and to answer */
+const COMMIT_PATIENCE_MS = 2_000
 /** how long a shutdown waits for a chore that is under way */
 const CHORE_PATIENCE_MS = 2_000
 /** between the end of bodies and that of connections, when a shutdown's grace is over */
@@ -72,15 +77,12 @@ export async function startServer(config: Config, program: Program): Promise<Run
 async function build(config: Config, { log, version }: Program, claim: Claim): Promise<RunningServer> {
   const applied = await migrateUp(config.databaseUrl)
   if (applied.length > 0) log.info({ applied }, 'migrations applied')
-  const db = await openDb(config.databaseUrl, {
-    poolSize: config.databasePoolSize,
-    statementTimeoutMs: config.databaseStatementTimeoutMs,
-  })
-  const ledger = createLedger(db)
+  const { db, ledger, isFull } = await openLedger(config)
   const leases = config.leases ? createLeases(db, `${hostname()} ${process.pid} ${randomUUID()}`) : null
   const inner = createLocker()
   const metrics = createMetrics()
-  const store = openStore(config, ledger, metrics.meter)
+  const store = heldBack(openStore(config, ledger, metrics.meter), isFull)
+  if (config.durability === 'disk') await forceFolders(config)
   const gate = createGate(config, metrics.meter)
   metrics.watchLoad(gate.load)
   const uploads = createUploads({
@@ -89,6 +91,10 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
     locker: leases ? createLeaseLocker({ leases, inner }) : inner,
     meter: metrics.meter,
     now: () => new Date(),
+    expiryNow: createExpiryClock(
+      { wallMs: () => Date.now(), steadyMs: () => performance.now() },
+      config.uploadTtlMs,
+    ),
     limits: config,
   })
 
@@ -134,7 +140,8 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
     {
       // A healthy slow upload may take hours: silence ends a body, not its length.
       requestTimeout: 0,
-      headersTimeout: 30_000,
+      headersTimeout: config.headerTimeoutMs,
+      connectionsCheckingInterval: Math.min(config.headerTimeoutMs / 4, 5_000),
       keepAliveTimeout: 65_000,
       highWaterMark: 256 * 1024,
       // An Upload-Concat header names every part by its URL.
@@ -142,12 +149,16 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
     },
     app,
   )
+  const most = mostConnections()
+  if (Number.isFinite(most)) server.maxConnections = most
   // Without listeners node would send 100 Continue before we know whether we want the body, and answer
   // other expectations itself.
   server.on('checkContinue', app).on('checkExpectation', app)
   server.on('clientError', answerMalformed)
   await listen(server, config)
-  const chores = startChores({ uploads, leases, log })
+  // Out of file handles, say. The next connection may find one.
+  server.on('error', (error) => log.error({ err: error }, 'a connection could not be accepted'))
+  const chores = startChores({ uploads, leases, log, reapIntervalMs: config.reapIntervalMs })
 
   return {
     url: urlOf(server, config.host),
@@ -158,13 +169,13 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
       const closed = new Promise((resolve) => server.close(resolve))
       server.closeIdleConnections()
       const sweep = setInterval(() => server.closeIdleConnections(), 100)
-      const grace = setTimeout(() => {
-        bodies.stopAll()
-        setTimeout(() => server.closeAllConnections(), LAST_WORDS_MS).unref()
-      }, config.shutdownGraceMs)
+      const { shutdownGraceMs: graceMs } = config
+      const bodiesEnd = setTimeout(bodies.stopAll, graceMs - Math.min(graceMs / 2, COMMIT_PATIENCE_MS))
+      const connectionsEnd = setTimeout(() => server.closeAllConnections(), graceMs)
       await closed
       clearInterval(sweep)
-      clearTimeout(grace)
+      clearTimeout(bodiesEnd)
+      clearTimeout(connectionsEnd)
       await idle
       await ledger.close()
       claim.release()
@@ -172,9 +183,16 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
   }
 }
 
-function openStore({ storage }: Config, notes: StorageNotes, meter: Meter): ChunkStore {
-  if (storage.backend === 'local') return createLocalStore(storage.root)
+function openStore(config: Config, notes: StorageNotes, meter: Meter): ChunkStore {
+  const { storage } = config
+  if (storage.backend === 'local') return createLocalStore(storage.root, config)
   return createS3Store({ ...storage, name: storage.backend }, { notes, meter })
+}
+
+/** SQLite forces the folder of its file, the store those in its root; the rest of the way is up to us. */
+async function forceFolders({ storage, databaseUrl }: Config): Promise<void> {
+  if (storage.backend === 'local') await forceAncestors(storage.root)
+  if (providerOf(databaseUrl) === 'sqlite') await forceAncestors(path.dirname(sqlitePath(databaseUrl)))
 }
 
 const listen = (server: Server, { host, port }: Config) =>
@@ -217,10 +235,12 @@ interface ChoreParts {
   uploads: Uploads
   leases: Leases | null
   log: Logger
+  /** about: processes that were started together shall not keep step */
+  reapIntervalMs: number
 }
 
 /** What is done beside requests: finishing what a crash left, and reaping, one run at a time. */
-function startChores({ uploads, leases, log }: ChoreParts): Chores {
+function startChores({ uploads, leases, log, reapIntervalMs }: ChoreParts): Chores {
   const stopping = new AbortController()
   const reap = async (): Promise<Cleanup> => {
     let failedUploads = 0
@@ -258,7 +278,7 @@ function startChores({ uploads, leases, log }: ChoreParts): Chores {
       () => {
         running = loop()
       },
-      REAP_EVERY_MS * (0.75 + Math.random() / 2),
+      reapIntervalMs * (0.75 + Math.random() / 2),
     )
   }
   let running = loop()

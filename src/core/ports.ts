@@ -164,6 +164,8 @@ export interface ChunkStore {
   presign?(upload: Upload, headers: PresentedAs): Promise<string>
   /** Removes every byte of it, counted or not. Idempotent. */
   remove(upload: Upload): Promise<void>
+  /** How many bytes more it may take, as of a moment ago. Absent where there is no such bound. */
+  freeBytes?(): Promise<number>
   /** @throws when bytes can't be stored or read right now */
   check(): Promise<void>
 }

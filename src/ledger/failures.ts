@@ -15,7 +15,7 @@ const AWAY_KINDS = new Set([
   'DatabaseDoesNotExist',
   'TlsConnectionError',
 ])
-const AWAY_SQLITE_CODES = /^SQLITE_(BUSY|LOCKED|IOERR|CANTOPEN)/
+const AWAY_SQLITE_CODES = /^SQLITE_(BUSY|LOCKED|IOERR|CANTOPEN|READONLY)/
 /**
  * PostgreSQL's classes: connections (08), resources (53), intervention by an operator (57), such as a
  * shutdown or a statement's timeout, and the system's errors (58). And some of its codes: a server that has become a

@@ -12,6 +12,7 @@ import {
 } from 'node:fs/promises'
 import path from 'node:path'
 import { codeOf, makeFolderFor, openForReading, writeAll } from './disk.ts'
+import type { Forcing } from './durable.ts'
 
 /**
  * Beside the target until it is whole, so that nobody ever sees a part of it. Each run has a file of its
@@ -48,7 +49,11 @@ interface Source {
  * meanwhile; where the file system shares blocks (reflink), the first source costs nothing.
  * @throws ENOSPC before anything is written when there is no room for all of it
  */
-export async function joinFiles(sources: readonly Source[], target: string): Promise<void> {
+export async function joinFiles(
+  sources: readonly Source[],
+  target: string,
+  force: Forcing | null,
+): Promise<void> {
   const [first, ...rest] = sources.filter(({ bytes }) => bytes > 0)
   if (!first) return
   await removeUnfinishedJoins(target)
@@ -56,8 +61,9 @@ export async function joinFiles(sources: readonly Source[], target: string): Pro
   await makeFolderFor(target)
   try {
     const cloned = await clone(first, unfinished)
-    await writeBehind(cloned ? rest : [first, ...rest], unfinished, cloned ? first.bytes : 0)
+    await writeBehind(cloned ? rest : [first, ...rest], unfinished, cloned ? first.bytes : 0, force)
     await rename(unfinished, target)
+    await force?.name(target)
   } catch (error) {
     await rm(unfinished, { force: true })
     throw error
@@ -75,7 +81,12 @@ async function clone(source: Source, target: string): Promise<boolean> {
   return true
 }
 
-async function writeBehind(sources: readonly Source[], target: string, start: number): Promise<void> {
+async function writeBehind(
+  sources: readonly Source[],
+  target: string,
+  start: number,
+  force: Forcing | null,
+): Promise<void> {
   const total = sources.reduce((sum, { bytes }) => sum + bytes, 0)
   const file = await open(target, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o640)
   try {
@@ -87,6 +98,8 @@ async function writeBehind(sources: readonly Source[], target: string, start: nu
     }
     // A clone may have been longer than what of it counts.
     await file.truncate(position)
+    // The name must not come to the disk before the bytes.
+    await force?.file(file, target, true)
   } finally {
     await file.close()
   }

@@ -48,7 +48,7 @@ export const appendTo =
       let upload = await settled(deps, deps.finish, id)
       if (!upload) throw new HttpError('not_found')
       const request = { offset, declaredSize, bodyLength: body.length }
-      const plan = planAppend(upload, request, deps.limits.maxUploadBytes, deps.now())
+      const plan = planAppend(upload, request, deps.limits.maxUploadBytes, deps.expiryNow())
       if (plan.declares !== null) upload = await declare(deps, upload, plan.declares)
       return await fill(deps, upload, append, offset + plan.maxBytes, places)
     } finally {

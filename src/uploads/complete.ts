@@ -23,7 +23,7 @@ export const completeUpload =
       if (!upload) throw new HttpError('not_found')
       if (upload.status === 'COMPLETED') return upload
       if (upload.status === 'FINALIZING') return finish(id)
-      assertCompletable(upload, deps.now())
+      assertCompletable(upload, deps.expiryNow())
       if (await deps.ledger.transition(id, 'FINALIZING', deps.now())) return finish(id)
     }
     throw unavailable('The upload changes all the time; try again.')

@@ -3,7 +3,7 @@ import { HttpError } from '../core/errors.ts'
 import { isFull, planChunkSize } from '../core/geometry.ts'
 import { parseConcat } from '../core/tus.ts'
 import { assertNotExpired, isOpen, isPartial, type NewUpload, type Upload } from '../core/upload.ts'
-import { assertFits } from './create.ts'
+import { assertFits, assertRoom } from './create.ts'
 import { expiryFrom, type Deps, type Settle, type WriteDeps } from './deps.ts'
 
 export interface Concatenate extends Pick<
@@ -24,7 +24,7 @@ const USED_PART_MS = 3_600_000
  * may stand in further final uploads until then. The same list of the same owner gives the upload
  * that it gave before.
  * @throws {HttpError} bad_request 400 for parts that are none or unfinished, forbidden 403,
- * not_found 404, gone 410, payload_too_large 413
+ * not_found 404, gone 410, payload_too_large 413, insufficient_storage 507
  * @see https://tus.io/protocols/resumable-upload#concatenation
  */
 export const concatenate =
@@ -43,9 +43,10 @@ export const concatenate =
       const now = deps.now()
       const expiresAt = expiryFrom(now, deps)
       const parts = await findParts(deps, ids)
-      for (const part of parts) assertUsable(part, wanted.ownerId, now)
+      for (const part of parts) assertUsable(part, wanted.ownerId, deps.expiryNow())
       const size = parts.reduce((sum, part) => sum + (part.size ?? 0), 0)
       assertFits(size, limits.maxUploadBytes)
+      await assertRoom(deps, size)
       await ledger.setExpiry(ids, expiresAt)
       const chunkSize = planChunkSize(size, null, { ...limits, maxChunkBytes: store.maxChunkBytes })
       const rest = { dialect: 'tus', checksumSha256: null, createdAt: now, expiresAt } as const

@@ -21,7 +21,7 @@ export interface Create extends Pick<
 
 /**
  * Creates an upload: one row, no file. An empty file of tus is complete at once.
- * @throws {HttpError} payload_too_large 413, unprocessable 422
+ * @throws {HttpError} payload_too_large 413, unprocessable 422, insufficient_storage 507
  */
 export const createUpload =
   (deps: Deps) =>
@@ -34,6 +34,7 @@ export const createUpload =
       ...limits,
       maxChunkBytes: store.maxChunkBytes,
     })
+    await assertRoom(deps, create.size)
     const upload = await ledger.create({ ...create, chunkSize, createdAt: now, expiresAt })
     meter.uploadCreated(create.dialect)
     if (create.size !== 0 || !completesByItself(upload)) return upload
@@ -57,4 +58,15 @@ export function assertFits(size: number | null, maxUploadBytes: number): void {
       detail: `The file is longer than the ${maxUploadBytes} bytes that this server takes.`,
       headers: { 'Tus-Max-Size': String(maxUploadBytes) },
     })
+}
+
+/**
+ * What can't end is not begun, and what is under way has room to end. Nothing is set aside: several new
+ * uploads may count on the same room, and be told 507 in the middle.
+ * @throws {HttpError} insufficient_storage 507
+ */
+export async function assertRoom({ store, limits }: Deps, size: number | null): Promise<void> {
+  if (limits.minFreeDiskBytes === 0 || !store.freeBytes) return
+  if ((await store.freeBytes()) - (size ?? 0) < limits.minFreeDiskBytes)
+    throw new HttpError('insufficient_storage')
 }

@@ -21,6 +21,8 @@ export interface Deps {
   meter: Meter
   /** the clock */
   now: () => Date
+  /** what expiry is judged by: never ahead of the clock */
+  expiryNow: () => Date
   limits: {
     chunkSizeBytes: number
     maxUploadBytes: number
@@ -28,6 +30,8 @@ export interface Deps {
     uploadTtlMs: number
     /** parts of one final upload */
     maxConcatParts: number
+    /** what no new upload may take of the store's room; 0 takes any */
+    minFreeDiskBytes: number
   }
 }
 

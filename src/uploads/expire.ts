@@ -29,7 +29,7 @@ export const reap =
   ): Promise<Reaped> => {
     const { ledger, locker, store, meter } = deps
     const reaped: Reaped = { expiredUploads: 0, removedUploads: 0, removedObjects: 0 }
-    const now = deps.now()
+    const now = deps.expiryNow()
     const tombstonesBefore = new Date(now.getTime() - TOMBSTONE_MS)
 
     await inBatches(

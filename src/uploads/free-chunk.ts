@@ -12,7 +12,7 @@ export const freeChunk =
   async (id: string, index: number): Promise<void> => {
     const upload = await deps.ledger.get(id)
     if (!upload) throw new HttpError('not_found')
-    assertOpen(upload, deps.now())
+    assertOpen(upload, deps.expiryNow())
     const count = cellCount(upload)
     if (count !== null && index >= count)
       throw new HttpError('bad_request', { detail: `chunk_index: the upload has ${count} chunks, from 0.` })
@@ -28,6 +28,6 @@ export const freeChunk =
     }
     const now = await deps.ledger.get(id)
     if (!now) throw new HttpError('not_found')
-    assertOpen(now, deps.now())
+    assertOpen(now, deps.expiryNow())
     throw takenOver()
   }

@@ -26,7 +26,7 @@ export const putChunk =
   async ({ id, index, body, turn, sha256 }: PutChunk): Promise<void> => {
     const upload = await deps.ledger.get(id)
     if (!upload) throw new HttpError('not_found')
-    const length = planChunk(upload, index, body.length, deps.limits.maxUploadBytes, deps.now())
+    const length = planChunk(upload, index, body.length, deps.limits.maxUploadBytes, deps.expiryNow())
     const hold = await deps.locker.acquire(id, index, holderOf(body), true)
     try {
       await storeChunk(deps, upload, { index, body, turn: turnUnder(turn, hold), sha256, length, hold })

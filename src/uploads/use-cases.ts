@@ -51,9 +51,9 @@ const getUpload =
   async (id: string): Promise<Upload> =>
     visible(deps, await deps.ledger.get(id))
 
-function visible({ now }: Pick<Deps, 'now'>, upload: Upload | null): Upload {
+function visible({ expiryNow }: Pick<Deps, 'expiryNow'>, upload: Upload | null): Upload {
   if (!upload) throw new HttpError('not_found')
-  assertNotExpired(upload, now())
+  assertNotExpired(upload, expiryNow())
   return upload
 }
 

@@ -68,6 +68,22 @@ describe('openDb', () => {
   })
 })
 
+describe('commits', () => {
+  beforeEach(newFolder)
+  afterEach(dropFolder)
+
+  it('are forced to the disk on request only', async () => {
+    for (const [forceCommits, synchronous] of [
+      [true, 2n], // FULL
+      [false, 1n], // NORMAL
+    ] as const) {
+      const { client } = await openDb(urlOf(), { forceCommits })
+      expect(await client.$queryRaw`PRAGMA synchronous`).toEqual([{ synchronous }])
+      await client.$disconnect()
+    }
+  })
+})
+
 describe('the SQLite adapter', () => {
   let db: Db
   beforeEach(async () => {

@@ -7,8 +7,8 @@ import { createLeases } from '../../src/ledger/leases.ts'
 import type { Db } from '../../src/ledger/open.ts'
 import { bodyOf, turnOf } from '../support/body.ts'
 import { sha256 } from '../support/bytes.ts'
-import { useFolder } from '../support/folder.ts'
-import { append, CELL, createUpload, filesIn, putChunk, useUploads } from '../support/uploads.ts'
+import { filesIn, useFolder } from '../support/folder.ts'
+import { append, CELL, createUpload, putChunk, useUploads } from '../support/uploads.ts'
 
 /** A locker as each process has one. What a faint one holds is never renewed, so that others get it soon. */
 const lockerOf =
@@ -156,5 +156,5 @@ test('a chunk whose upload is deleted while it waits for its turn is not written
   await uploads.remove(id)
   gate.open()
   await expect(putting).rejects.toMatchObject({ status: 404 })
-  expect(await filesIn(root)).toHaveLength(0)
+  expect(await filesIn(path.join(root, 'files'))).toHaveLength(0)
 })

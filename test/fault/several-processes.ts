@@ -1,17 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { expect, test } from 'vitest'
 import { openPeer } from '../contract/ledger-peer.ts'
 import { bytesOf, sha256 } from '../support/bytes.ts'
 import { download, patchAt, TUS } from '../support/client.ts'
+import { filesIn } from '../support/folder.ts'
 import { CHUNK, countedBy, createTus, untilHeld, useNodes, type Node, type Site } from '../support/nodes.ts'
 import { eventually, slowRequest } from '../support/slow-request.ts'
 
-const filesIn = async (root: string) =>
-  (await readdir(path.join(root, 'files'), { recursive: true, withFileTypes: true })).filter((entry) =>
-    entry.isFile(),
-  )
+const storedFiles = (root: string) => filesIn(path.join(root, 'files'))
 
 async function init({ call }: Node, bytes: Buffer, checksum: string | null = null): Promise<string> {
   const { json } = await call('POST', '/v1/uploads/init', {
@@ -70,13 +67,13 @@ export function sharesUploads(site: Site): void {
       }
     }
     const sending = send()
-    await eventually(async () => (await filesIn(root)).length > 0, 'the first bytes are written')
+    await eventually(async () => (await storedFiles(root)).length > 0, 'the first bytes are written')
     expect((await b.call('DELETE', upload, { headers: TUS })).status).toBe(204)
     expect((await writing.answer.catch(() => ({ status: 404 }))).status).toBe(404)
     writes = false
     await sending
     for (const { call } of [a, b]) expect((await call('HEAD', upload, { headers: TUS })).status).toBe(404)
-    expect(await filesIn(root)).toHaveLength(0)
+    expect(await storedFiles(root)).toHaveLength(0)
   })
 
   test('a length is declared at the other process', async () => {
@@ -150,7 +147,7 @@ export function sharesUploads(site: Site): void {
         204,
       )
     await Promise.all([a.signal('SIGKILL'), b.signal('SIGKILL')])
-    expect(await filesIn(root)).toHaveLength(60)
+    expect(await storedFiles(root)).toHaveLength(60)
     const { ledger } = await openPeer(databaseUrl, 'clock')
     await ledger.setExpiry(
       uploads.map((upload) => path.basename(upload)),
@@ -159,7 +156,7 @@ export function sharesUploads(site: Site): void {
     await ledger.close()
 
     const next = await Promise.all([start(), start(), start()])
-    await eventually(async () => (await filesIn(root)).length === 0, 'their bytes are gone')
+    await eventually(async () => (await storedFiles(root)).length === 0, 'their bytes are gone')
     expect(await countedBy(next, 'uploads_expired_total')).toBe(60)
     for (const [i, upload] of uploads.entries()) {
       const { call } = next[i % 3] as Node

@@ -317,6 +317,29 @@ test.each(['200-ok', '100-continue, 200-ok', '100-continue;x'])(
   },
 )
 
+test.each([
+  ['a length and chunks', ['Content-Length: 5', 'Transfer-Encoding: chunked']],
+  ['two lengths', ['Content-Length: 5', 'Content-Length: 6']],
+  ['a list of lengths', ['Content-Length: 5, 5']],
+  ['chunks that are called otherwise', ['Transfer-Encoding: xchunked']],
+  ['a space before a colon', ['Content-Length : 5']],
+])('a body that is framed by %s is 400, whatever a proxy makes of it', async (_what, framing) => {
+  const path = await create(5)
+  const told = await raw(
+    `${lines(
+      `PATCH ${path} HTTP/1.1`,
+      'Host: a',
+      `X-API-Key: ${ALICE}`,
+      'Tus-Resumable: 1.0.0',
+      'Upload-Offset: 0',
+      `Content-Type: ${APPEND}`,
+      ...framing,
+    )}5\r\nhello\r\n0\r\n\r\n`,
+  )
+  expect(told).toMatch(/^HTTP\/1.1 400 /)
+  expect((await call('HEAD', path, { headers: TUS })).headers.get('upload-offset')).toBe('0')
+})
+
 test('an HTTP/1.0 client is never told 100 Continue', async () => {
   const path = await create(5)
   const told = await raw(

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { onTestFinished } from 'vitest'
 import { createLocker } from '../../src/admission/locker.ts'
@@ -43,9 +42,16 @@ export async function useUploads(
   const clock = { now: new Date('2030-01-01T00:00:00Z') }
   const { meter } = createMetrics()
   const store = change(createLocalStore(path.join(root, 'files')))
-  const limits = { chunkSizeBytes: CELL, maxUploadBytes: 1e9, uploadTtlMs: DAY, maxConcatParts: 10 }
+  const limits = {
+    chunkSizeBytes: CELL,
+    maxUploadBytes: 1e9,
+    uploadTtlMs: DAY,
+    maxConcatParts: 10,
+    minFreeDiskBytes: 0,
+  }
   const locker = lockerOf(db)
-  const uploads = createUploads({ ledger, store, locker, meter, now: () => clock.now, limits })
+  const now = () => clock.now
+  const uploads = createUploads({ ledger, store, locker, meter, now, expiryNow: now, limits })
   return { uploads, ledger, store, clock, root }
 }
 
@@ -85,11 +91,6 @@ export const append = (
 
 export const putChunk = (uploads: Uploads, id: string, index: number, bytes: string) =>
   uploads.putChunk({ id, index, body: bodyOf(Buffer.from(bytes)), turn: turnOf(), sha256: [] })
-
-export const filesIn = async (root: string) =>
-  (await readdir(path.join(root, 'files'), { recursive: true, withFileTypes: true })).filter((entry) =>
-    entry.isFile(),
-  )
 
 export const fail = (error: unknown): never => {
   throw error

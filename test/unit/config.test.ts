@@ -122,6 +122,23 @@ const VARIABLES: Record<string, Row> = {
     bad: [],
     must: /folder/,
   },
+  DURABILITY: {
+    key: 'durability',
+    unset: 'process',
+    good: [['disk', 'disk']],
+    bad: ['Disk', 'none', 'fsync'],
+    must: /process or disk$/,
+  },
+  MIN_FREE_DISK_BYTES: {
+    key: 'minFreeDiskBytes',
+    unset: 67_108_864,
+    good: [
+      ['0', 0],
+      [String(MAX), MAX],
+    ],
+    bad: [...NO_NUMBERS, ...HUGE],
+    must: /bytes; 0 for no limit$/,
+  },
   API_KEY_MAPPINGS: {
     key: 'apiKeys',
     unset: new Map([['dev-key', 'dev-user']]),
@@ -221,6 +238,26 @@ const VARIABLES: Record<string, Row> = {
     ],
     bad: ['3601', ...NO_NUMBERS, ...HUGE],
     must: /seconds from 0 to 3600$/,
+  },
+  REAP_INTERVAL_SECONDS: {
+    key: 'reapIntervalMs',
+    unset: 60_000,
+    good: [
+      ['1', 1000],
+      ['86400', 86_400_000],
+    ],
+    bad: ['0', '86401', ...NO_NUMBERS, ...HUGE],
+    must: /seconds from 1 to 86400$/,
+  },
+  HEADER_TIMEOUT_SECONDS: {
+    key: 'headerTimeoutMs',
+    unset: 30_000,
+    good: [
+      ['1', 1000],
+      ['3600', 3_600_000],
+    ],
+    bad: ['0', '3601', ...NO_NUMBERS, ...HUGE],
+    must: /seconds from 1 to 3600$/,
   },
   BODY_IDLE_TIMEOUT_SECONDS: {
     key: 'bodyIdleTimeoutMs',

@@ -1,12 +1,12 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { readdir } from 'node:fs/promises'
 import type { ClientRequest } from 'node:http'
 import type { Socket } from 'node:net'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { expect } from 'vitest'
 import { clientOf, download, patchAt, TUS, type Answer } from '../../support/client.ts'
+import { filesIn } from '../../support/folder.ts'
 import { spawnServer, type ServerProcess } from '../../support/process.ts'
 import { eventually, slowRequest } from '../../support/slow-request.ts'
 import { CHUNK, MAX_UPLOAD, otherBytes } from './model.ts'
@@ -164,10 +164,7 @@ export async function createWorld(root: string, main: string, place: Place = dis
 
 const diskIn = (root: string): Place => ({
   env: {},
-  async files() {
-    const entries = await readdir(path.join(root, 'files'), { recursive: true, withFileTypes: true })
-    return entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name))
-  },
+  files: () => filesIn(path.join(root, 'files')),
   mends: true,
 })
 
