@@ -66,6 +66,7 @@ export function createS3Store(options: S3Options, { notes, meter, pauses = {} }:
   const makeObject = createMakeObject({ ...shared, assembler })
   const concat = createConcat({ ...shared, makeObject, assembler })
   const { presignedSeconds } = options
+  let checking: Promise<void> | undefined
 
   return {
     name: options.name,
@@ -98,7 +99,14 @@ export function createS3Store(options: S3Options, { notes, meter, pauses = {} }:
         surfaced(() => presignGet(client, keys.object(upload.id), headers, presignedSeconds)),
     }),
 
-    check: () => surfaced(() => bucket.probe(options.keyPrefix, AbortSignal.timeout(PROBE_TIMEOUT_MS))),
+    check,
+  }
+
+  /** Anybody may ask, and every question costs: those who ask at once share the answer. */
+  function check(): Promise<void> {
+    const probe = () => bucket.probe(options.keyPrefix, AbortSignal.timeout(PROBE_TIMEOUT_MS))
+    checking ??= surfaced(probe).finally(() => (checking = undefined))
+    return checking
   }
 
   /** A file of one cell is read only as the very object that was acknowledged. */
