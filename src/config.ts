@@ -19,6 +19,8 @@ export interface Config {
   readonly maxConcatParts: number
   readonly uploadTtlMs: number
   readonly bodyIdleTimeoutMs: number
+  /** whether large bodies go past the HTTP parser */
+  readonly fastLane: boolean
   readonly shutdownGraceMs: number
   readonly corsAllowedOrigins: readonly string[]
   readonly publicBaseUrl: string | null
@@ -37,6 +39,8 @@ const integer = (least: number, most = Number.MAX_SAFE_INTEGER) =>
     .regex(/^\d+$/)
     .transform(Number)
     .refine((value) => value >= least && value <= most)
+
+const flag = z.enum(['0', '1', 'false', 'true']).transform((text) => text === '1' || text === 'true')
 
 const list = z.string().transform((text) =>
   text
@@ -77,6 +81,7 @@ const VARIABLES = {
   MAX_CONCAT_PARTS: [integer(1, 10_000), '1000', 'a whole number from 1 to 10000'],
   UPLOAD_TTL_SECONDS: [integer(1, 3_153_600_000), '86400', 'a number of seconds, at least 1'],
   BODY_IDLE_TIMEOUT_SECONDS: [integer(1, 86_400), '60', 'a number of seconds from 1 to 86400'],
+  FAST_LANE: [flag, '1', '0 or 1'],
   SHUTDOWN_GRACE_SECONDS: [integer(0, 3_600), '30', 'a number of seconds from 0 to 3600'],
   CORS_ALLOWED_ORIGINS: [
     list.refine((origins) =>
@@ -90,11 +95,7 @@ const VARIABLES = {
     '',
     'the http(s) URL that clients reach this server by, or / for relative URLs',
   ],
-  TRUST_PROXY: [
-    z.enum(['0', '1', 'false', 'true']).transform((text) => text === '1' || text === 'true'),
-    'false',
-    'true or false',
-  ],
+  TRUST_PROXY: [flag, 'false', 'true or false'],
   METRICS_TOKEN: [z.string(), '', 'a token'],
   LOG_LEVEL: [
     z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
@@ -142,6 +143,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     maxConcatParts: v.MAX_CONCAT_PARTS,
     uploadTtlMs: v.UPLOAD_TTL_SECONDS * 1000,
     bodyIdleTimeoutMs: v.BODY_IDLE_TIMEOUT_SECONDS * 1000,
+    fastLane: v.FAST_LANE,
     shutdownGraceMs: v.SHUTDOWN_GRACE_SECONDS * 1000,
     corsAllowedOrigins: v.CORS_ALLOWED_ORIGINS,
     publicBaseUrl: v.PUBLIC_BASE_URL === '' ? null : v.PUBLIC_BASE_URL.replace(/\/+$/, ''),

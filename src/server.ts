@@ -9,8 +9,11 @@ import type { Config } from './config.ts'
 import { unavailable } from './core/errors.ts'
 import type { Body } from './core/ports.ts'
 import { createAuthenticator } from './http/auth.ts'
-import { openBody } from './http/body.ts'
+import { openBody as openPlainBody } from './http/body.ts'
 import type { OpenBody } from './http/exchange.ts'
+import { watchHandedBack } from './http/idle-connections.ts'
+import { openLaneBody, type LaneOptions } from './http/lane-body.ts'
+import { createRingBuffers } from './http/ring.ts'
 import { createLedger } from './ledger/ledger.ts'
 import { migrateUp } from './ledger/migrate.ts'
 import { openDb } from './ledger/open.ts'
@@ -53,7 +56,7 @@ export async function startServer(
   })
 
   let draining = false
-  const bodies = trackBodies(config)
+  const bodies = trackBodies(config, (way) => metrics.meter.bodyOpened(way))
   const app = createApp({
     uploads,
     gate,
@@ -96,6 +99,8 @@ export async function startServer(
   )
   // Without a listener node would send 100 Continue before we know whether we want the body.
   server.on('checkContinue', app)
+  const handedBack = watchHandedBack(server)
+  bodies.onHandBack(handedBack.add)
   await listen(server, config)
   const chores = startChores(uploads, log)
 
@@ -106,7 +111,10 @@ export async function startServer(
       const idle = chores.stop()
       const closed = new Promise((resolve) => server.close(resolve))
       server.closeIdleConnections()
-      const sweep = setInterval(() => server.closeIdleConnections(), 100)
+      const sweep = setInterval(() => {
+        server.closeIdleConnections()
+        handedBack.close()
+      }, 100)
       const grace = setTimeout(() => {
         bodies.stopAll()
         setTimeout(() => server.closeAllConnections(), 2_000).unref()
@@ -135,14 +143,25 @@ function urlOf(server: Server, host: string): string {
 }
 
 /** Every open body, so that a shutdown can end those that outlast its grace. */
-function trackBodies({ bodyIdleTimeoutMs }: Config): { open: OpenBody; stopAll(): void } {
+function trackBodies({ bodyIdleTimeoutMs, fastLane }: Config, onWay: LaneOptions['onWay']) {
   const open = new Set<Body>()
+  const options: LaneOptions = {
+    idleTimeoutMs: bodyIdleTimeoutMs,
+    buffers: createRingBuffers(),
+    onWay,
+    onHandBack: () => {},
+  }
+  const openBody = fastLane ? openLaneBody : openPlainBody
+  const tracked: OpenBody = ({ req, res }) => {
+    const body = openBody(req, res, options)
+    open.add(body)
+    res.once('close', () => open.delete(body))
+    return body
+  }
   return {
-    open({ req, res }) {
-      const body = openBody(req, res, { idleTimeoutMs: bodyIdleTimeoutMs })
-      open.add(body)
-      res.once('close', () => open.delete(body))
-      return body
+    open: tracked,
+    onHandBack(listener: LaneOptions['onHandBack']) {
+      options.onHandBack = listener
     },
     stopAll() {
       for (const body of open) body.stop(unavailable('The server is shutting down.'))

@@ -231,6 +231,8 @@ export interface Admission extends Turn {
 export interface Meter {
   bytesStored(bytes: number, dialect: Dialect): void
   chunkStored(dialect: Dialect): void
+  /** a body was read by the fast lane, or by the HTTP parser */
+  bodyOpened(way: 'lane' | 'parser'): void
   chunkFailed(dialect: Dialect): void
   uploadCreated(dialect: Dialect): void
   uploadCompleted(dialect: Dialect): void
