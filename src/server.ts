@@ -31,6 +31,8 @@ export interface RunningServer {
 const REAP_EVERY_MS = 60_000
 /** how long a shutdown waits for a chore that is under way */
 const CHORE_PATIENCE_MS = 2_000
+/** smaller bodies are read by the parser */
+const LANE_LEAST_BYTES = 256 * 1024
 /** room for one URL of a part */
 const CONCAT_URL_BYTES = 160
 
@@ -150,6 +152,7 @@ function trackBodies({ bodyIdleTimeoutMs, fastLane }: Config, onWay: LaneOptions
     buffers: createRingBuffers(),
     onWay,
     onHandBack: () => {},
+    leastBytes: LANE_LEAST_BYTES,
   }
   const openBody = fastLane ? openLaneBody : openPlainBody
   const tracked: OpenBody = ({ req, res }) => {

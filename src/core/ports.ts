@@ -120,7 +120,7 @@ export type Committed =
 export interface Body {
   /** announced by Content-Length; null when chunked */
   readonly length: number | null
-  /** At least one byte and at most `maxBytes`; null when no more will come. */
+  /** At least one byte and at most `maxBytes`, to be used before the next `take`; null when no more will come. */
   take(maxBytes: number): Promise<Uint8Array[] | null>
   /** Why no more will come; null after a proper end, and before any end. */
   readonly cause: Error | null

@@ -15,8 +15,10 @@ export interface Lane {
   /** What the parser has handed over already. */
   readonly early: Buffer[]
   read(): void
-  /** Call when the body has all come, or nobody wants the bytes that are `left`: they are read and dropped. */
-  finish(left: number): void
+  /** Call when the body has all come. */
+  done(): void
+  /** Reads the bytes that are `left` and drops them. */
+  drop(left: number): void
 }
 
 /** What node keeps on its sockets for `onread`, and on those of an HTTP server. */
@@ -98,10 +100,13 @@ export function enterFastLane(
   return {
     early,
     read,
-    finish(left) {
-      outstanding = left
+    done() {
+      outstanding = 0
       // Never from within a read: node stops the handle's reading behind it.
-      if (left === 0) return process.nextTick(handBack)
+      process.nextTick(handBack)
+    },
+    drop(left) {
+      outstanding = left
       const scratch = Buffer.allocUnsafe(DROP_BYTES)
       divert(socket, handle, keys, {
         target: () => scratch.subarray(0, Math.min(outstanding, DROP_BYTES)),

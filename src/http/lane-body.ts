@@ -10,7 +10,7 @@ import {
   timedOut,
   type BodyOptions,
 } from './body.ts'
-import { enterFastLane, outsideParser, type Lane } from './fast-lane.ts'
+import { enterFastLane, outsideParser, type Lane, type Sink } from './fast-lane.ts'
 import { createRing, type Ring, type RingBuffers } from './ring.ts'
 
 export interface LaneOptions extends BodyOptions {
@@ -19,16 +19,15 @@ export interface LaneOptions extends BodyOptions {
   onWay: (way: 'lane' | 'parser') => void
   /** told of a connection that came back from the lane, and waits for its next request */
   onHandBack: (socket: Socket) => void
+  /** Smaller bodies are not worth the change. */
+  leastBytes: number
 }
-
-/** Smaller bodies are not worth the change. */
-const LEAST_BYTES = 256 * 1024
 
 /** The body of a request by the fast lane, where it is large and the connection plain; else by the parser. */
 export function openLaneBody(req: IncomingMessage, res: ServerResponse, options: LaneOptions): Body {
   const plain = openBody(req, res, options)
   const { length } = plain
-  if (length === null || length < LEAST_BYTES || req.httpVersion !== '1.1') {
+  if (length === null || length < options.leastBytes || req.httpVersion !== '1.1') {
     options.onWay('parser')
     return plain
   }
@@ -76,9 +75,10 @@ function laneBody(
     ended = true
     cause = why
     req.off('close', onClose)
-    if (why === null) req.complete = true
-    lane?.finish(ring.left())
     wait.wake()
+    if (why !== null) return
+    req.complete = true
+    lane?.done()
   }
   const onClose = () => finish(broken())
   const wait = createWait(options.idleTimeoutMs, () => finish(timedOut()))
@@ -88,7 +88,16 @@ function laneBody(
   }
 
   const ring: Ring = createRing(buffer, remaining, onFilled)
-  const lane: Lane | null = enterFastLane(req, res, ring, (socket) => {
+  let unwanted = 0
+  const sink: Sink = {
+    target: () => ring.target(),
+    filled(bytes) {
+      if (!ended) return ring.filled(bytes)
+      unwanted += bytes
+      return false
+    },
+  }
+  const lane: Lane | null = enterFastLane(req, res, sink, (socket) => {
     options.buffers.give(buffer)
     options.onHandBack(socket)
   })
@@ -101,6 +110,9 @@ function laneBody(
   // Whoever lets the request flow wants to be rid of what is left.
   req.resume = () => {
     finish(broken())
+    const left = ring.left() - unwanted
+    unwanted = ring.left()
+    if (left > 0) lane.drop(left)
     return req
   }
   sayContinue(req, res)
@@ -111,21 +123,31 @@ function laneBody(
       return cause
     },
     async take(maxBytes) {
-      const first = early[0]
-      if (first) {
-        if (first.length <= maxBytes) return [early.shift() as Buffer]
-        early[0] = first.subarray(maxBytes)
-        return [first.subarray(0, maxBytes)]
-      }
-      let bytes = ring.take(maxBytes)
+      const pieces = takeEarly(early, maxBytes)
+      const taken = pieces.reduce((sum, piece) => sum + piece.length, 0)
+      if (taken === maxBytes) return pieces
+      pieces.push(...ring.take(maxBytes - taken))
       if (!ended && ring.hasRoom()) lane.read()
-      if (!bytes && !ended) {
+      if (pieces.length === 0 && !ended) {
         await wait.bytes()
-        bytes = ring.take(maxBytes)
+        pieces.push(...ring.take(maxBytes))
       }
-      return bytes && [bytes]
+      return pieces.length > 0 ? pieces : null
     },
     idle: () => ended || req.destroyed || wait.idle(),
     stop: (why) => finish(why),
   }
+}
+
+/** Shifts at most `maxBytes` out of the pieces. */
+function takeEarly(early: Buffer[], maxBytes: number): Uint8Array[] {
+  const taken: Uint8Array[] = []
+  for (let room = maxBytes; room > 0 && early[0];) {
+    const first = early[0]
+    if (first.length > room) early[0] = first.subarray(room)
+    else early.shift()
+    taken.push(first.subarray(0, room))
+    room -= Math.min(room, first.length)
+  }
+  return taken
 }

@@ -2,13 +2,12 @@ import type { Sink } from './fast-lane.ts'
 
 /** Bytes of one half: a read, and a write to the disk, take at most that much. */
 const HALF_BYTES = 1024 * 1024
+const RING_BYTES = 2 * HALF_BYTES
 
 /** Two halves in turn: one is filled while what the other holds is written. */
 export interface Ring extends Sink {
-  /** The next bytes that have come, at most `maxBytes`; null for none. They are ours until the next `take`. */
-  take(maxBytes: number): Uint8Array | null
-  /** how many can be taken */
-  ready(): number
+  /** The next bytes that have come, at most `maxBytes`. They stay as they are until the next `take`. */
+  take(maxBytes: number): Uint8Array[]
   /** Whether there is room to read into. */
   hasRoom(): boolean
   /** bytes that have yet to come */
@@ -34,7 +33,7 @@ export function createRing(buffer: Uint8Array, length: number, onFilled: () => v
 
   return {
     target() {
-      const at = filled % (2 * HALF_BYTES)
+      const at = filled % RING_BYTES
       return buffer.subarray(at, at + room())
     },
     filled(bytes) {
@@ -44,11 +43,13 @@ export function createRing(buffer: Uint8Array, length: number, onFilled: () => v
     },
     take(maxBytes) {
       released += lent
-      lent = Math.min(maxBytes, filled - released, HALF_BYTES - (released % HALF_BYTES))
-      const at = released % (2 * HALF_BYTES)
-      return lent > 0 ? buffer.subarray(at, at + lent) : null
+      lent = Math.min(maxBytes, filled - released)
+      const at = released % RING_BYTES
+      const first = buffer.subarray(at, Math.min(at + lent, RING_BYTES))
+      const pieces = first.length > 0 ? [first] : []
+      if (first.length < lent) pieces.push(buffer.subarray(0, lent - first.length))
+      return pieces
     },
-    ready: () => filled - released - lent,
     hasRoom,
     left: () => length - filled,
   }
@@ -63,7 +64,7 @@ export interface RingBuffers {
 export function createRingBuffers(kept = 32): RingBuffers {
   const free: Uint8Array[] = []
   return {
-    take: () => free.pop() ?? Buffer.allocUnsafeSlow(2 * HALF_BYTES),
+    take: () => free.pop() ?? Buffer.allocUnsafeSlow(RING_BYTES),
     give(buffer) {
       if (free.length < kept) free.push(buffer)
     },
