@@ -21,6 +21,8 @@ export interface Config {
   readonly bodyIdleTimeoutMs: number
   /** whether large bodies go past the HTTP parser */
   readonly fastLane: boolean
+  /** smaller bodies are read by the parser all the same */
+  readonly fastLaneMinBytes: number
   readonly shutdownGraceMs: number
   readonly corsAllowedOrigins: readonly string[]
   readonly publicBaseUrl: string | null
@@ -82,6 +84,7 @@ const VARIABLES = {
   UPLOAD_TTL_SECONDS: [integer(1, 3_153_600_000), '86400', 'a number of seconds, at least 1'],
   BODY_IDLE_TIMEOUT_SECONDS: [integer(1, 86_400), '60', 'a number of seconds from 1 to 86400'],
   FAST_LANE: [flag, '1', '0 or 1'],
+  FAST_LANE_MIN_BYTES: [integer(1), '262144', 'a number of bytes, at least 1'],
   SHUTDOWN_GRACE_SECONDS: [integer(0, 3_600), '30', 'a number of seconds from 0 to 3600'],
   CORS_ALLOWED_ORIGINS: [
     list.refine((origins) =>
@@ -144,6 +147,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     uploadTtlMs: v.UPLOAD_TTL_SECONDS * 1000,
     bodyIdleTimeoutMs: v.BODY_IDLE_TIMEOUT_SECONDS * 1000,
     fastLane: v.FAST_LANE,
+    fastLaneMinBytes: v.FAST_LANE_MIN_BYTES,
     shutdownGraceMs: v.SHUTDOWN_GRACE_SECONDS * 1000,
     corsAllowedOrigins: v.CORS_ALLOWED_ORIGINS,
     publicBaseUrl: v.PUBLIC_BASE_URL === '' ? null : v.PUBLIC_BASE_URL.replace(/\/+$/, ''),

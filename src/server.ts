@@ -31,8 +31,6 @@ export interface RunningServer {
 const REAP_EVERY_MS = 60_000
 /** how long a shutdown waits for a chore that is under way */
 const CHORE_PATIENCE_MS = 2_000
-/** smaller bodies are read by the parser */
-const LANE_LEAST_BYTES = 256 * 1024
 /** room for one URL of a part */
 const CONCAT_URL_BYTES = 160
 
@@ -145,14 +143,14 @@ function urlOf(server: Server, host: string): string {
 }
 
 /** Every open body, so that a shutdown can end those that outlast its grace. */
-function trackBodies({ bodyIdleTimeoutMs, fastLane }: Config, onWay: LaneOptions['onWay']) {
+function trackBodies({ bodyIdleTimeoutMs, fastLane, fastLaneMinBytes }: Config, onWay: LaneOptions['onWay']) {
   const open = new Set<Body>()
   const options: LaneOptions = {
     idleTimeoutMs: bodyIdleTimeoutMs,
     buffers: createRingBuffers(),
     onWay,
     onHandBack: () => {},
-    leastBytes: LANE_LEAST_BYTES,
+    leastBytes: fastLaneMinBytes,
   }
   const openBody = fastLane ? openLaneBody : openPlainBody
   const tracked: OpenBody = ({ req, res }) => {

@@ -85,7 +85,7 @@ export function enterFastLane(
   const handBack = (): void => {
     if (!over || outstanding > 0 || socket.destroyed || socket.writableEnded) return
     if (socket._handle !== handle) return
-    for (const key of Object.values(keys as OnRead)) Reflect.set(socket, key, null)
+    for (const key of Object.values(keys)) Reflect.set(socket, key, null)
     const next = move(socket, handle)
     onHandBack(next)
     socket.server.emit('connection', next)
