@@ -6,5 +6,5 @@ process.env.PRISMA_SCHEMA_ENGINE_BINARY ??= import.meta.filename
 
 export default defineConfig({
   schema: 'prisma/schema.prisma',
-  migrations: { path: 'prisma/migrations' },
+  migrations: { path: 'prisma/migrations/sqlite' },
 })

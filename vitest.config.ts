@@ -19,6 +19,7 @@ export default defineConfig({
           name: 'server',
           include: ['test/**/*.test.ts'],
           exclude: QUICK,
+          globalSetup: 'test/support/postgres-setup.ts',
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

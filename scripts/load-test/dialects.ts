@@ -6,7 +6,7 @@ import type { Payload } from './payload.ts'
 import type { Tally } from './tally.ts'
 
 interface Upload {
-  options: Options
+  options: Pick<Options, 'baseUrl' | 'fileSizeBytes' | 'chunkSizeBytes' | 'chunkWorkers' | 'chunkSha256'>
   client: Client
   payload: Payload
   tally: Tally

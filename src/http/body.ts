@@ -32,7 +32,7 @@ export function createWait(timeoutMs: number, onTimeout: () => void): Wait {
       new Promise<void>((resolve) => {
         const timer = setTimeout(onTimeout, timeoutMs)
         waiting = {
-          since: Date.now(),
+          since: performance.now(),
           wake: () => {
             clearTimeout(timer)
             resolve()
@@ -40,7 +40,7 @@ export function createWait(timeoutMs: number, onTimeout: () => void): Wait {
         }
       }),
     wake,
-    idle: () => waiting !== null && Date.now() - waiting.since >= IDLE_MS,
+    idle: () => waiting !== null && performance.now() - waiting.since >= IDLE_MS,
   }
 }
 

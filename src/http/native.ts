@@ -17,7 +17,9 @@ const text = z
 function isStorable(metadata: unknown): boolean {
   try {
     const written = JSON.stringify(metadata)
-    return Buffer.byteLength(written) <= METADATA_BYTES && !/\\u(0000|d[89a-f])/i.test(written)
+    // A backslash of the text itself is written as two.
+    const escapes = written.replaceAll('\\\\', '')
+    return Buffer.byteLength(written) <= METADATA_BYTES && !/\\u(0000|d[89a-f])/i.test(escapes)
   } catch {
     return false
   }

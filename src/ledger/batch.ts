@@ -1,8 +1,11 @@
 import type { Commit, Committed } from '../core/ports.ts'
 import type { Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
+import type { Dialect } from './dialect.ts'
+import { fencesAmong, type Fences } from './fences.ts'
 import { planCommit, settle, type CellState, type PlannedCell } from './progress.ts'
 import { toUpload, UPLOAD_COLUMNS, type UploadRow } from './rows.ts'
+import type { Client } from './transaction.ts'
 
 /** Rows of one INSERT: nine values each, and SQLite takes 32,766 values. */
 const ROWS_PER_INSERT = 500
@@ -19,20 +22,24 @@ interface Draft {
 type ChangedCell = PlannedCell & { at: Date }
 
 /** Applies commits one after another: few statements for all of them, and each is judged by its own checks. */
-export async function commitAll(tx: Prisma.TransactionClient, commits: Commit[]): Promise<Committed[]> {
+export async function commitAll(tx: Client, dialect: Dialect, commits: Commit[]): Promise<Committed[]> {
+  if (dialect.locksRows) await hold(tx, dialect, commits)
+  const fences = await fencesAmong(tx, dialect, commits)
   const drafts = await load(tx, commits)
   const results: Committed[] = []
-  for (const commit of commits) results.push(await apply(tx, drafts.get(commit.id), commit))
+  for (const commit of commits) results.push(await apply(tx, drafts.get(commit.id), commit, fences))
   await write(tx, [...drafts.values()])
   return results
 }
 
 async function apply(
-  tx: Prisma.TransactionClient,
+  tx: Client,
   draft: Draft | undefined,
   commit: Commit,
+  fences: Fences,
 ): Promise<Committed> {
   if (!draft) return { ok: false, upload: null }
+  if (!fences.hold(commit)) return { ok: false, upload: draft.upload }
   const progress = planCommit(draft.upload, commit, (index) => draft.cells.get(index) ?? null)
   if (progress === null) return { ok: false, upload: draft.upload }
 
@@ -50,8 +57,13 @@ async function apply(
   return { ok: true, upload, reached }
 }
 
+/** Uploads are held in one order, so that no two processes wait for each other. Their cells belong to them. */
+const hold = (tx: Client, { forUpdate }: Dialect, commits: Commit[]) => tx.$queryRaw`
+  SELECT id FROM uploads WHERE id IN (${Prisma.join([...new Set(commits.map(({ id }) => id))])})
+  ORDER BY id ${forUpdate}`
+
 /** Every upload of the commits, with the cells that each touches and the one behind them. */
-async function load(tx: Prisma.TransactionClient, commits: Commit[]): Promise<Map<string, Draft>> {
+async function load(tx: Client, commits: Commit[]): Promise<Map<string, Draft>> {
   type Row = UploadRow & { chunk_index: number | null; bytes: bigint; chunk_status: string }
   const spans = commits.map(({ id, cells }) => ({ id, ...spanOf(cells.map((cell) => cell.index)) }))
   const selects = spans.map(
@@ -93,11 +105,7 @@ function markLookedUp(draft: Draft | undefined, first: number, last: number): vo
 }
 
 /** Where the run of committed bytes ends that goes through the cell `index`. */
-async function prefixEnd(
-  tx: Prisma.TransactionClient,
-  { upload, cells }: Draft,
-  index: number,
-): Promise<number> {
+async function prefixEnd(tx: Client, { upload, cells }: Draft, index: number): Promise<number> {
   const place = (cell: number, bytes: number) =>
     Math.min(cell * upload.chunkSize + bytes, upload.size ?? Number.MAX_SAFE_INTEGER)
   for (;;) {
@@ -112,11 +120,7 @@ async function prefixEnd(
 }
 
 /** The first cell behind a whole one that is not whole, and its bytes. The run in between may be long. */
-async function gapBehind(
-  tx: Prisma.TransactionClient,
-  id: string,
-  whole: number,
-): Promise<{ index: number; bytes: number }> {
+async function gapBehind(tx: Client, id: string, whole: number): Promise<{ index: number; bytes: number }> {
   const rows = await tx.$queryRaw<{ last_whole: number; bytes: bigint | null }[]>`
     SELECT c.chunk_index AS last_whole, n.size AS bytes
     FROM chunks c
@@ -129,7 +133,7 @@ async function gapBehind(
   return { index: (row?.last_whole ?? whole) + 1, bytes: Number(row?.bytes ?? 0) }
 }
 
-async function write(tx: Prisma.TransactionClient, drafts: Draft[]): Promise<void> {
+async function write(tx: Client, drafts: Draft[]): Promise<void> {
   const cells = drafts.flatMap(({ upload, changedCells }) =>
     [...changedCells.values()].map((cell) => cellValues(upload.id, cell)),
   )
@@ -147,7 +151,7 @@ const cellValues = (
   ${id}, ${index}, ${bytes}, ${whole ? 'UPLOADED' : 'PARTIAL'}, ${sha256 ?? null}, ${ref ?? null},
   ${retries ?? 0}, ${at}, ${at})`
 
-const upsertCells = (tx: Prisma.TransactionClient, rows: Prisma.Sql[]) => tx.$executeRaw`
+const upsertCells = (tx: Client, rows: Prisma.Sql[]) => tx.$executeRaw`
   INSERT INTO chunks (
     upload_id, chunk_index, size, status, checksum_sha256, storage_ref, retry_count, created_at, updated_at)
   VALUES ${Prisma.join(rows)}
@@ -163,9 +167,9 @@ const uploadValues = (upload: Upload) => Prisma.sql`(
 
 /**
  * One statement for any number of rows, which an UPDATE is not without naming every type in a dialect
- * of SQL. Nothing is ever inserted: the transaction has read these rows and holds the write lock.
+ * of SQL. Nothing is ever inserted: the transaction has read these rows, and nobody else can write them.
  */
-const updateUploads = (tx: Prisma.TransactionClient, rows: Prisma.Sql[]) => tx.$executeRaw`
+const updateUploads = (tx: Client, rows: Prisma.Sql[]) => tx.$executeRaw`
   INSERT INTO uploads (
     id, status, stored_chunks, "offset", append_offset, updated_at, expires_at,
     created_at, owner_id, dialect, file_name, chunk_size, metadata)

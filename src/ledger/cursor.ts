@@ -11,7 +11,9 @@ export const toCursor = ({ createdAt, id }: Place): string =>
 export function fromCursor(cursor: string): Place {
   const [time = '', id = ''] = Buffer.from(cursor, 'base64url').toString().split(' ')
   const place = { createdAt: new Date(time), id }
-  if (isNaN(place.createdAt.getTime()) || !isUploadId(id) || toCursor(place) !== cursor)
+  // A date of four digits: others are dates to JavaScript, and not to every database.
+  const dated = /^[1-9]\d{3}-/.test(time) && !isNaN(place.createdAt.getTime())
+  if (!dated || !isUploadId(id) || toCursor(place) !== cursor)
     throw new HttpError('unprocessable', { detail: 'cursor: not one that this list gave out.' })
   return place
 }

@@ -1,7 +1,6 @@
-import { isFull } from '../core/geometry.ts'
-import type { Commit, Committed, ListQuery, UploadLedger } from '../core/ports.ts'
+import { unavailable } from '../core/errors.ts'
+import type { Fence, ListQuery, UploadLedger } from '../core/ports.ts'
 import {
-  isOpen,
   sourcesOf,
   statusesShownAs,
   type Cell,
@@ -10,9 +9,12 @@ import {
   type Upload,
 } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
+import { declareSize, freeCell, isCellIndex } from './cell-changes.ts'
 import { groupCommit } from './commit.ts'
 import { fromCursor, toCursor } from './cursor.ts'
-import { surfaced } from './failures.ts'
+import type { Dialect } from './dialect.ts'
+import { surfacing } from './failures.ts'
+import { fencesAmong } from './fences.ts'
 import type { Db } from './open.ts'
 import {
   CELL_COLUMNS,
@@ -25,9 +27,7 @@ import {
   type UploadRow,
 } from './rows.ts'
 import { cells, claimStorageId, markStaged } from './storage-notes.ts'
-import { TRANSACTION } from './transaction.ts'
-
-type Client = Prisma.TransactionClient
+import { persistently, transactor, type Client } from './transaction.ts'
 
 const OPEN = Prisma.sql`('INITIATED', 'IN_PROGRESS')`
 /** Values of one statement: SQLite takes 32,766. */
@@ -35,10 +35,19 @@ const IDS_PER_STATEMENT = 1000
 /** Later than any date in the tables: it turns "is not null" into a range that every index serves. */
 const END_OF_TIME = new Date('9999-12-31T23:59:59.999Z')
 
+/** how long a database may take to answer whether it is there */
+const CHECK_MS = 5_000
+
 /** The ledger on a database. It owns the client: `close` disconnects it. */
-export function createLedger(db: Db): UploadLedger {
-  const group = groupCommit(db)
-  const inTransaction = <T>(work: (tx: Client) => Promise<T>) => db.$transaction(work, TRANSACTION)
+export function createLedger({ client: db, dialect }: Db): UploadLedger {
+  const transact = transactor({ client: db, dialect })
+  const group = groupCommit(transact, dialect)
+  /** A transaction on an upload that nobody else changes until its end. */
+  const holding = <T>(id: string, work: (tx: Client, upload: Upload | null) => Promise<T>) =>
+    transact(async (tx) => work(tx, await get(tx, id, dialect.forUpdate)))
+
+  const stand = async (tx: Client, id: string, fences: readonly Fence[]) =>
+    (await fencesAmong(tx, dialect, [{ id, fences }])).hold({ id, fences })
 
   const ledger: UploadLedger = {
     create: (upload) => create(db, upload),
@@ -52,22 +61,27 @@ export function createLedger(db: Db): UploadLedger {
     claimStorageId: (id, storageId) => claimStorageId(db, id, storageId),
     markStaged: (id) => markStaged(db, id),
     storedCells: (id) => storedCells(db, id),
-    commit: (commit) => group.commit(commit),
-    declareSize: (id, size, at, whenFull) => inTransaction((tx) => declareSize(tx, id, size, at, whenFull)),
-    freeCell: (id, index, at) => inTransaction((tx) => freeCell(tx, id, index, at)),
-    transition: (id, to, at, reason) => transition(db, id, to, at, reason),
+    commit: (commit) => group.add(commit),
+    declareSize: (id, size, at, whenFull) =>
+      holding(id, (tx, upload) => declareSize(tx, upload, size, at, whenFull)),
+    freeCell: (id, index, at, fences = []) =>
+      holding(id, async (tx, upload) => (await stand(tx, id, fences)) && freeCell(tx, upload, index, at)),
+    transition: (id, to, at, reason, fences = []) =>
+      fences.length === 0
+        ? transition(db, id, to, at, reason)
+        : holding(id, async (tx) => (await stand(tx, id, fences)) && transition(tx, id, to, at, reason)),
     markDeleted: (id, at) => markDeleted(db, id, at),
     async purge(id) {
-      await db.upload.deleteMany({ where: { id } })
+      await db.$executeRaw`DELETE FROM uploads WHERE id = ${id}`
     },
-    setExpiry: (ids, at) => setExpiry(db, ids, at),
+    setExpiry: (ids, at) => setExpiry(db, dialect, ids, at),
     expired: (now, limit) => expired(db, now, limit),
-    expire: (id, now) => inTransaction((tx) => expire(tx, id, now)),
+    expire: (id, now) => transact((tx) => expire(tx, id, now)),
     leftovers: (tombstonesBefore, limit) => leftovers(db, tombstonesBefore, limit),
     inStatus: (status, limit) => inStatus(db, status, limit),
     async check() {
       // A row of a table and not a constant, which SQLite would answer without its file.
-      await db.$queryRaw`SELECT 1 FROM uploads LIMIT 1`
+      await within(CHECK_MS, db.$queryRaw`SELECT 1 FROM uploads LIMIT 1`)
     },
     async close() {
       await group.idle()
@@ -77,23 +91,20 @@ export function createLedger(db: Db): UploadLedger {
   return surfacing(ledger)
 }
 
-/** Every method's rejections as the port tells them. */
-function surfacing(ledger: UploadLedger): UploadLedger {
-  const methods = Object.entries(ledger) as [string, (...args: unknown[]) => Promise<unknown>][]
-  const wrapped = methods.map(([name, method]) => [
-    name,
-    async (...args: unknown[]) => {
-      try {
-        return await method(...args)
-      } catch (error) {
-        throw surfaced(error)
-      }
-    },
-  ])
-  return Object.fromEntries(wrapped) as UploadLedger
+/** @throws {HttpError} unavailable 503 when it takes longer */
+async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(unavailable('The database does not answer.')), ms)
+  })
+  try {
+    return await Promise.race([answer, late])
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
-async function create(db: Db, fresh: NewUpload): Promise<Upload> {
+async function create(db: Client, fresh: NewUpload): Promise<Upload> {
   const upload: Upload = {
     ...fresh,
     status: 'INITIATED',
@@ -108,7 +119,7 @@ async function create(db: Db, fresh: NewUpload): Promise<Upload> {
   return upload
 }
 
-async function createFinal(db: Db, fresh: NewUpload & { size: number }, key: string): Promise<Upload> {
+async function createFinal(db: Client, fresh: NewUpload & { size: number }, key: string): Promise<Upload> {
   const upload: Upload = {
     ...fresh,
     status: 'FINALIZING',
@@ -119,13 +130,13 @@ async function createFinal(db: Db, fresh: NewUpload & { size: number }, key: str
     staged: false,
     updatedAt: fresh.createdAt,
   }
-  const inserted = await insert(db, upload, key)
-  const other = inserted ? null : await findFinal(db, key)
-  return other ?? upload
+  if (await insert(db, upload, key)) return upload
+  // One that was deleted between the two statements has given its key back.
+  return (await findFinal(db, key)) ?? createFinal(db, fresh, key)
 }
 
 /** @returns false when another upload has the key */
-async function insert(db: Db, upload: Upload, concatKey: string | null): Promise<boolean> {
+async function insert(db: Client, upload: Upload, concatKey: string | null): Promise<boolean> {
   const inserted = await db.$executeRaw`
     INSERT INTO uploads (
       id, owner_id, dialect, file_name, file_size, chunk_size, status, content_type, metadata, concat,
@@ -145,9 +156,9 @@ async function findFinal(db: Client, key: string): Promise<Upload | null> {
   return rows[0] ? toUpload(rows[0]) : null
 }
 
-async function get(db: Client, id: string): Promise<Upload | null> {
+async function get(db: Client, id: string, forUpdate = Prisma.empty): Promise<Upload | null> {
   const rows = await db.$queryRaw<UploadRow[]>`
-    SELECT ${UPLOAD_COLUMNS} FROM uploads u WHERE u.id = ${id} AND u.deleted_at IS NULL`
+    SELECT ${UPLOAD_COLUMNS} FROM uploads u WHERE u.id = ${id} AND u.deleted_at IS NULL ${forUpdate}`
   return rows[0] ? toUpload(rows[0]) : null
 }
 
@@ -162,7 +173,7 @@ async function getAll(db: Client, ids: readonly string[]): Promise<Upload[]> {
   return uploads
 }
 
-async function list(db: Db, { ownerId, status, limit, cursor }: ListQuery) {
+async function list(db: Client, { ownerId, status, limit, cursor }: ListQuery) {
   const place = cursor === undefined ? null : fromCursor(cursor)
   const before = place
     ? Prisma.sql`AND (u.created_at, u.id) < (${place.createdAt}, ${place.id})`
@@ -195,87 +206,34 @@ const merged = (queries: Prisma.Sql[]): Prisma.Sql =>
     ' UNION ALL ',
   )
 
-async function cell(db: Db, id: string, index: number): Promise<Cell | null> {
+async function cell(db: Client, id: string, index: number): Promise<Cell | null> {
+  if (!isCellIndex(index)) return null
   const rows = await db.$queryRaw<CellRow[]>`
     SELECT ${CELL_COLUMNS} FROM chunks WHERE upload_id = ${id} AND chunk_index = ${index}`
   return rows[0] ? toCell(rows[0]) : null
 }
 
-async function storedCells(db: Db, id: string): Promise<number[]> {
+async function storedCells(db: Client, id: string): Promise<number[]> {
   const rows = await db.$queryRaw<{ chunk_index: number }[]>`
     SELECT chunk_index FROM chunks WHERE upload_id = ${id} AND status = 'UPLOADED' ORDER BY chunk_index`
   return rows.map((row) => row.chunk_index)
 }
 
-async function declareSize(
-  tx: Client,
-  id: string,
-  size: number,
-  at: Date,
-  whenFull: Commit['whenFull'],
-): Promise<Committed> {
-  const upload = await get(tx, id)
-  if (!upload || upload.size !== null || !isOpen(upload.status)) return { ok: false, upload }
-  const last = await tx.chunk.findFirst({ where: { uploadId: id }, orderBy: { chunkIndex: 'desc' } })
-  const committedEnd = last ? last.chunkIndex * upload.chunkSize + Number(last.size) : 0
-  if (committedEnd > size) return { ok: false, upload }
-
-  // The file ends in this cell: what it has is all there will be.
-  const completesLast = last?.status === 'PARTIAL' && committedEnd === size
-  if (completesLast)
-    await tx.chunk.updateMany({
-      where: { uploadId: id, chunkIndex: last.chunkIndex },
-      data: { status: 'UPLOADED' },
-    })
-  const storedCells = upload.storedCells + (completesLast ? 1 : 0)
-  const reached = isFull({ ...upload, size, storedCells }) ? whenFull : null
-  const declared: Upload = { ...upload, size, storedCells, status: reached ?? upload.status, updatedAt: at }
-  await tx.upload.update({
-    where: { id },
-    data: {
-      fileSize: BigInt(size),
-      storedChunks: storedCells,
-      status: declared.status,
-      updatedAt: at,
-    },
-  })
-  return { ok: true, upload: declared, reached }
-}
-
-async function freeCell(tx: Client, id: string, index: number, at: Date): Promise<boolean> {
-  const upload = await get(tx, id)
-  if (!upload || !isOpen(upload.status)) return false
-  const key = { uploadId: id, chunkIndex: index }
-  const freed = await tx.chunk.findUnique({ where: { uploadId_chunkIndex: key } })
-  if (!freed) return true
-
-  await tx.chunk.deleteMany({ where: key })
-  const offset = Math.min(upload.offset, index * upload.chunkSize)
-  await tx.upload.update({
-    where: { id },
-    data: {
-      storedChunks: { decrement: freed.status === 'UPLOADED' ? 1 : 0 },
-      offset: BigInt(offset),
-      updatedAt: at,
-      ...(upload.appendOffset !== null && upload.appendOffset > offset && { appendOffset: null }),
-    },
-  })
-  return true
-}
-
-async function transition(db: Db, id: string, to: Status, at: Date, reason?: string): Promise<boolean> {
+async function transition(db: Client, id: string, to: Status, at: Date, reason?: string): Promise<boolean> {
   const sources = sourcesOf(to)
   if (sources.length === 0) return false
   const needsEveryCell = to === 'FINALIZING' || to === 'COMPLETED'
+  // Words of another system may have what no database stores.
+  const storable = reason?.replaceAll('\0', '').toWellFormed() ?? null
   const changed = await db.$executeRaw`
-    UPDATE uploads SET status = ${to}, updated_at = ${at}, failure_reason = ${reason ?? null}
+    UPDATE uploads SET status = ${to}, updated_at = ${at}, failure_reason = ${storable}
       ${to === 'FAILED' ? Prisma.sql`, concat_key = NULL` : Prisma.empty}
     WHERE id = ${id} AND status IN (${Prisma.join(sources)}) AND deleted_at IS NULL
       ${needsEveryCell ? Prisma.sql`AND ${IS_FULL}` : Prisma.empty}`
   return changed === 1
 }
 
-async function markDeleted(db: Db, id: string, at: Date): Promise<Upload | null> {
+async function markDeleted(db: Client, id: string, at: Date): Promise<Upload | null> {
   const rows = await db.$queryRaw<UploadRow[]>`
     UPDATE uploads SET
       status = CASE WHEN status IN ${OPEN} THEN 'ABORTED' ELSE status END,
@@ -285,15 +243,25 @@ async function markDeleted(db: Db, id: string, at: Date): Promise<Upload | null>
   return rows[0] ? toUpload(rows[0]) : null
 }
 
-async function setExpiry(db: Db, ids: readonly string[], at: Date): Promise<void> {
+async function setExpiry(
+  db: Client,
+  { forUpdate }: Dialect,
+  ids: readonly string[],
+  at: Date,
+): Promise<void> {
   const distinct = [...new Set(ids)]
-  for (let done = 0; done < distinct.length; done += IDS_PER_STATEMENT)
-    await db.$executeRaw`
-      UPDATE uploads SET expires_at = ${at}
-      WHERE id IN (${Prisma.join(distinct.slice(done, done + IDS_PER_STATEMENT))}) AND status IN ${OPEN}`
+  for (let done = 0; done < distinct.length; done += IDS_PER_STATEMENT) {
+    const some = Prisma.join(distinct.slice(done, done + IDS_PER_STATEMENT))
+    // Held in the order of every other transaction.
+    await persistently(
+      () => db.$executeRaw`
+        UPDATE uploads SET expires_at = ${at}
+        WHERE id IN (SELECT id FROM uploads WHERE id IN (${some}) ORDER BY id ${forUpdate}) AND status IN ${OPEN}`,
+    )
+  }
 }
 
-async function expired(db: Db, now: Date, limit: number): Promise<Upload[]> {
+async function expired(db: Client, now: Date, limit: number): Promise<Upload[]> {
   const expiredIn = (status: Status) => Prisma.sql`
     SELECT ${UPLOAD_COLUMNS} FROM uploads u
     WHERE u.status = ${status} AND u.expires_at <= ${now} AND u.deleted_at IS NULL
@@ -314,7 +282,7 @@ async function expire(tx: Client, id: string, now: Date): Promise<boolean> {
   return true
 }
 
-async function leftovers(db: Db, tombstonesBefore: Date, limit: number): Promise<Upload[]> {
+async function leftovers(db: Client, tombstonesBefore: Date, limit: number): Promise<Upload[]> {
   const deleted = Prisma.sql`
     SELECT ${UPLOAD_COLUMNS} FROM uploads u
     WHERE u.deleted_at <= ${END_OF_TIME} ORDER BY u.deleted_at LIMIT ${limit}`
@@ -328,7 +296,7 @@ async function leftovers(db: Db, tombstonesBefore: Date, limit: number): Promise
   return rows.map(toUpload)
 }
 
-async function inStatus(db: Db, status: Status, limit: number): Promise<Upload[]> {
+async function inStatus(db: Client, status: Status, limit: number): Promise<Upload[]> {
   const rows = await db.$queryRaw<UploadRow[]>`
     SELECT ${UPLOAD_COLUMNS} FROM uploads u
     WHERE u.status = ${status} AND u.deleted_at IS NULL

@@ -1,10 +1,12 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { makeFolderOf, sqlitePath } from './open.ts'
-import { MIGRATIONS_TABLE, sqliteSession, type MigrationSession } from './sqlite-session.ts'
+import type { MigrationSession } from './migration-session.ts'
+import { makeFolderOf } from './open.ts'
+import { sqliteSession } from './sqlite-session.ts'
+import { providerOf, sqlitePath } from './url.ts'
 
-/** Both from `src/ledger` and from `dist/ledger`. */
+/** A folder for each database, both from `src/ledger` and from `dist/ledger`. */
 const MIGRATIONS_FOLDER = join(import.meta.dirname, '..', '..', 'prisma', 'migrations')
 
 interface Migration {
@@ -18,7 +20,7 @@ interface Migration {
 interface MigrationRow {
   migration_name: string
   checksum: string
-  finished_at: string | null
+  finished_at: unknown
 }
 
 export interface MigrationStatus {
@@ -28,26 +30,28 @@ export interface MigrationStatus {
 }
 
 /** Applies what is missing, each migration in its own transaction. @returns the names of what it applied */
-export const migrateUp = (url: string, folder = MIGRATIONS_FOLDER): string[] =>
-  inSession(url, folder, (session, migrations) =>
-    migrations.filter((migration) => applyOnce(session, migration)).map(({ name }) => name),
-  )
+export const migrateUp = (url: string, folder = MIGRATIONS_FOLDER): Promise<string[]> =>
+  inSession(url, folder, async (session, migrations) => {
+    const applied: string[] = []
+    for (const migration of migrations) if (await applyOnce(session, migration)) applied.push(migration.name)
+    return applied
+  })
 
 /** Undoes the last `count` that are applied, newest first. @returns their names */
-export const migrateDown = (url: string, count = 1, folder = MIGRATIONS_FOLDER): string[] =>
-  inSession(url, folder, (session, migrations) => {
-    const applied = appliedRows(session)
+export const migrateDown = (url: string, count = 1, folder = MIGRATIONS_FOLDER): Promise<string[]> =>
+  inSession(url, folder, async (session, migrations) => {
+    const applied = await appliedRows(session)
     const undone = migrations
       .filter(({ name }) => applied.has(name))
       .toReversed()
       .slice(0, count)
-    for (const migration of undone) revert(session, migration)
+    for (const migration of undone) await revert(session, migration)
     return undone.map(({ name }) => name)
   })
 
-export const migrationStatus = (url: string, folder = MIGRATIONS_FOLDER): MigrationStatus[] =>
-  inSession(url, folder, (session, migrations) => {
-    const applied = appliedRows(session)
+export const migrationStatus = (url: string, folder = MIGRATIONS_FOLDER): Promise<MigrationStatus[]> =>
+  inSession(url, folder, async (session, migrations) => {
+    const applied = await appliedRows(session)
     return migrations.map(({ name, down }) => ({
       name,
       applied: applied.has(name),
@@ -55,22 +59,29 @@ export const migrationStatus = (url: string, folder = MIGRATIONS_FOLDER): Migrat
     }))
   })
 
-function inSession<T>(
+async function inSession<T>(
   url: string,
   folder: string,
-  work: (session: MigrationSession, migrations: Migration[]) => T,
-): T {
+  work: (session: MigrationSession, migrations: Migration[]) => Promise<T>,
+): Promise<T> {
+  const session = await openSession(url)
+  try {
+    const migrations = readMigrations(join(folder, providerOf(url)))
+    await assertKnown(session, migrations)
+    return await work(session, migrations)
+  } finally {
+    await session.close()
+  }
+}
+
+async function openSession(url: string): Promise<MigrationSession> {
+  if (providerOf(url) === 'postgresql') {
+    const { postgresSession } = await import('./postgres-session.ts')
+    return postgresSession(url)
+  }
   const path = sqlitePath(url)
   makeFolderOf(path)
-  const session = sqliteSession(path)
-  try {
-    session.script(MIGRATIONS_TABLE)
-    const migrations = readMigrations(folder)
-    assertKnown(session, migrations)
-    return work(session, migrations)
-  } finally {
-    session.close()
-  }
+  return sqliteSession(path)
 }
 
 const readMigrations = (folder: string): Migration[] =>
@@ -91,17 +102,18 @@ function readMigration(folder: string, name: string): Migration {
   }
 }
 
-function appliedRows(session: MigrationSession): Map<string, MigrationRow> {
-  const rows = session.rows<MigrationRow>(
+async function appliedRows(session: MigrationSession): Promise<Map<string, MigrationRow>> {
+  const rows = await session.rows<MigrationRow>(
     'SELECT migration_name, checksum, finished_at FROM _prisma_migrations WHERE rolled_back_at IS NULL',
   )
   return new Map(rows.map((row) => [row.migration_name, row]))
 }
 
 /** @throws when the database is not one that these migrations, and only these, have made */
-function assertKnown(session: MigrationSession, migrations: Migration[]): void {
+async function assertKnown(session: MigrationSession, migrations: Migration[]): Promise<void> {
   const known = new Map(migrations.map((migration) => [migration.name, migration]))
-  for (const { migration_name: name, checksum, finished_at: finishedAt } of appliedRows(session).values()) {
+  const applied = await appliedRows(session)
+  for (const { migration_name: name, checksum, finished_at: finishedAt } of applied.values()) {
     const migration = known.get(name)
     if (finishedAt === null) throw new Error(`Migration ${name} is recorded as failed; resolve it first.`)
     if (!migration) throw new Error(`The database is newer than this program: it has migration ${name}.`)
@@ -113,28 +125,28 @@ function assertKnown(session: MigrationSession, migrations: Migration[]): void {
 const RECORD = `
   INSERT INTO _prisma_migrations
     (id, checksum, migration_name, started_at, finished_at, applied_steps_count)
-  VALUES (?, ?, ?, ?, ?, 1)`
+  VALUES ($1, $2, $3, $4, $5, 1)`
 
 const RECORD_ROLLBACK = `
-  UPDATE _prisma_migrations SET rolled_back_at = ? WHERE migration_name = ? AND rolled_back_at IS NULL`
+  UPDATE _prisma_migrations SET rolled_back_at = $1 WHERE migration_name = $2 AND rolled_back_at IS NULL`
 
 /** False when it is there already, maybe since a moment ago by another process. */
-const applyOnce = (session: MigrationSession, { name, up, checksum }: Migration): boolean =>
-  session.transaction(() => {
-    if (appliedRows(session).has(name)) return false
+const applyOnce = (session: MigrationSession, { name, up, checksum }: Migration): Promise<boolean> =>
+  session.transaction(async () => {
+    if ((await appliedRows(session)).has(name)) return false
     const startedAt = timestamp()
-    session.script(up)
-    session.rows(RECORD, randomUUID(), checksum, name, startedAt, timestamp())
+    await session.script(up)
+    await session.rows(RECORD, randomUUID(), checksum, name, startedAt, timestamp())
     return true
   })
 
-function revert(session: MigrationSession, { name, down }: Migration): void {
+async function revert(session: MigrationSession, { name, down }: Migration): Promise<void> {
   if (down === null) throw new Error(`Migration ${name} has no down.sql.`)
-  session.transaction(() => {
-    session.script(down)
-    session.rows(RECORD_ROLLBACK, timestamp(), name)
+  await session.transaction(async () => {
+    await session.script(down)
+    await session.rows(RECORD_ROLLBACK, timestamp(), name)
   })
 }
 
-/** As Prisma writes dates to SQLite. */
+/** As Prisma writes dates to SQLite; PostgreSQL reads it, too. */
 const timestamp = (): string => new Date().toISOString().replace('Z', '+00:00')

@@ -1,33 +1,47 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { PrismaClient } from '../generated/sqlite/client.ts'
+import { postgresDialect, sqliteDialect, type Dialect } from './dialect.ts'
+import type { PostgresOptions } from './postgres-options.ts'
 import { sqliteAdapter, type SqliteOptions } from './sqlite-adapter.ts'
+import { DEFAULT_DATABASE_URL, providerOf, sqlitePath } from './url.ts'
 
-export const DEFAULT_DATABASE_URL = 'file:./data/uploads.db'
+/** A client, and the SQL that its database needs. */
+export interface Db {
+  client: PrismaClient
+  dialect: Dialect
+}
 
-export type Db = PrismaClient
+export type DbOptions = Omit<SqliteOptions, 'path'> & Omit<PostgresOptions, 'url'>
 
 /**
- * Connects to the database of a URL; makes the folder of a file that is not there yet.
- * @throws when the URL is of no database we know, or the database can't be opened
+ * Connects to the database of a URL; makes the folder of an SQLite file that is not there yet.
+ * @throws when the URL is of no database we know, or the SQLite file can't be opened
  */
-export async function openDb(
-  url: string = DEFAULT_DATABASE_URL,
-  options: Omit<SqliteOptions, 'path'> = {},
-): Promise<Db> {
-  const path = sqlitePath(url)
-  makeFolderOf(path)
-  const db = new PrismaClient({ adapter: sqliteAdapter({ path, ...options }) })
-  await db.$connect()
+export async function openDb(url: string = DEFAULT_DATABASE_URL, options: DbOptions = {}): Promise<Db> {
+  const db = providerOf(url) === 'postgresql' ? await postgresDb({ url, ...options }) : sqliteDb(url, options)
+  await db.client.$connect()
   return db
 }
 
-/** The path in `file:./a.db`, `file:///var/a.db` or `file:/var/a.db?…`. */
-export function sqlitePath(url: string): string {
-  const path = /^(?:file|sqlite):(?:\/\/(?=\/))?([^?]+)/.exec(url)?.[1]
-  if (path === undefined)
-    throw new Error('DATABASE_URL must be an SQLite file, such as ' + DEFAULT_DATABASE_URL)
-  return path
+function sqliteDb(url: string, options: DbOptions): Db {
+  const path = sqlitePath(url)
+  makeFolderOf(path)
+  return {
+    client: new PrismaClient({ adapter: sqliteAdapter({ path, ...options }) }),
+    dialect: sqliteDialect,
+  }
+}
+
+async function postgresDb(options: PostgresOptions): Promise<Db> {
+  // Loaded for those who use it.
+  const [{ PrismaClient: PostgresClient }, { postgresAdapter }] = await Promise.all([
+    import('../generated/postgresql/client.ts'),
+    import('./postgres-adapter.ts'),
+  ])
+  // Made from one schema, the clients do the same. Their types differ in filters that SQLite lacks.
+  const client = new PostgresClient({ adapter: postgresAdapter(options) }) as unknown as PrismaClient
+  return { client, dialect: postgresDialect }
 }
 
 export function makeFolderOf(path: string): void {

@@ -1,16 +1,8 @@
 import Database from 'better-sqlite3'
-
-/** A connection of its own to migrate with: Prisma's runs single statements, and a migration is a script. */
-export interface MigrationSession {
-  rows<T>(sql: string, ...values: unknown[]): T[]
-  script(sql: string): void
-  /** All of `work` or nothing; other processes that migrate wait until it is over. */
-  transaction<T>(work: () => T): T
-  close(): void
-}
+import type { MigrationSession } from './migration-session.ts'
 
 /** Prisma's own table, as `prisma migrate` makes it. */
-export const MIGRATIONS_TABLE = `
+const MIGRATIONS_TABLE = `
   CREATE TABLE IF NOT EXISTS "_prisma_migrations" (
     "id" TEXT PRIMARY KEY NOT NULL,
     "checksum" TEXT NOT NULL,
@@ -25,24 +17,31 @@ export const MIGRATIONS_TABLE = `
 export function sqliteSession(path: string): MigrationSession {
   // Nothing is served while we migrate, so this wait may block.
   const client = new Database(path, { timeout: 30_000 })
-  client.pragma('journal_mode = WAL')
+  try {
+    client.pragma('journal_mode = WAL')
+    client.exec(MIGRATIONS_TABLE)
+  } catch (error) {
+    client.close()
+    throw error
+  }
+
   return {
-    rows<T>(sql: string, ...values: unknown[]): T[] {
-      const statement = client.prepare(sql)
+    async rows<T>(sql: string, ...values: unknown[]): Promise<T[]> {
+      const statement = client.prepare(sql.replaceAll(/\$\d+/g, '?'))
       if (statement.reader) return statement.all(values) as T[]
       statement.run(values)
       return []
     },
-    script(sql) {
+    async script(sql) {
       client.exec(sql)
     },
-    transaction(work) {
+    async transaction(work) {
       // A rebuilt table is dropped on the way, and with foreign keys on its children would go with
       // it. Inside the transaction this PRAGMA does nothing, whatever the script says.
       client.pragma('foreign_keys = OFF')
       client.exec('BEGIN IMMEDIATE')
       try {
-        const result = work()
+        const result = await work()
         assertForeignKeys(client)
         client.exec('COMMIT')
         return result
@@ -51,7 +50,7 @@ export function sqliteSession(path: string): MigrationSession {
         client.pragma('foreign_keys = ON')
       }
     },
-    close() {
+    async close() {
       client.close()
     },
   }

@@ -1,5 +1,36 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Prisma } from '../generated/sqlite/client.ts'
+import { lostRace } from './failures.ts'
+import type { Db } from './open.ts'
+
+/** What statements run on: a transaction, or the client itself for one of their own. */
+export type Client = Prisma.TransactionClient
+
+/** Runs `work` as one transaction: all of it or nothing. It may run several times, and the last counts. */
+export type Transact = <T>(work: (tx: Client) => Promise<T>) => Promise<T>
+
 /**
- * Limits of a transaction: longer than the wait for a lock, so that the lock's own error is the one
- * that is told, and long enough for a machine that stalls. Prisma's own are 2 and 5 seconds.
+ * Longer than the wait for a lock, so that the lock's own error is the one that is told, and long enough
+ * for a machine that stalls. Prisma's own are 2 and 5 seconds.
  */
-export const TRANSACTION = { maxWait: 20_000, timeout: 30_000 }
+const LIMITS = { maxWait: 20_000, timeout: 30_000 }
+/** of a transaction that others are in the way of, and between which it waits longer and longer */
+const TRIES = 6
+const PAUSE_MS = 10
+
+export function transactor({ client, dialect }: Db): Transact {
+  const once: Transact = (work) => client.$transaction(work, LIMITS)
+  return dialect.locksRows ? (work) => persistently(() => once(work)) : once
+}
+
+/** Tries again what the database broke off in favour of another transaction: nothing of it was done. */
+export async function persistently<T>(run: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await run()
+    } catch (error) {
+      if (tries === TRIES || !lostRace(error)) throw error
+    }
+    await sleep(PAUSE_MS * 2 ** tries * (0.5 + Math.random()))
+  }
+}

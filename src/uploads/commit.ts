@@ -41,7 +41,7 @@ export const commitCells =
     if (!committed.ok) {
       store.discard?.(upload, refsOf(cells))
       if (!committed.upload) throw new HttpError('not_found')
-      assertOpen(committed.upload, now)
+      assertOpen(committed.upload, deps.expiryNow())
       if (!holds.every((hold) => hold.held())) throw takenOver()
       throw new HttpError('conflict', { detail: 'The bytes were stored by another request meanwhile.' })
     }

@@ -21,16 +21,20 @@ export interface Create extends Pick<
 
 /**
  * Creates an upload: one row, no file. An empty file of tus is complete at once.
- * @throws {HttpError} payload_too_large 413, unprocessable 422
+ * @throws {HttpError} payload_too_large 413, unprocessable 422, insufficient_storage 507
  */
 export const createUpload =
   (deps: Deps) =>
   async (create: Create): Promise<Upload> => {
-    const { ledger, meter, limits } = deps
+    const { ledger, store, meter, limits } = deps
     assertFits(create.size, limits.maxUploadBytes)
     const now = deps.now()
     const expiresAt = expiryFrom(now, deps)
-    const chunkSize = planChunkSize(create.size, create.chunkSize, limits)
+    const chunkSize = planChunkSize(create.size, create.chunkSize, {
+      ...limits,
+      maxChunkBytes: store.maxChunkBytes,
+    })
+    await assertRoom(deps, create.size)
     const upload = await ledger.create({ ...create, chunkSize, createdAt: now, expiresAt })
     meter.uploadCreated(create.dialect)
     if (create.size !== 0 || !completesByItself(upload)) return upload
@@ -54,4 +58,15 @@ export function assertFits(size: number | null, maxUploadBytes: number): void {
       detail: `The file is longer than the ${maxUploadBytes} bytes that this server takes.`,
       headers: { 'Tus-Max-Size': String(maxUploadBytes) },
     })
+}
+
+/**
+ * What can't end is not begun, and what is under way has room to end. Nothing is set aside: several new
+ * uploads may count on the same room, and be told 507 in the middle.
+ * @throws {HttpError} insufficient_storage 507
+ */
+export async function assertRoom({ store, limits }: Deps, size: number | null): Promise<void> {
+  if (limits.minFreeDiskBytes === 0 || !store.freeBytes) return
+  if ((await store.freeBytes()) - (size ?? 0) < limits.minFreeDiskBytes)
+    throw new HttpError('insufficient_storage')
 }

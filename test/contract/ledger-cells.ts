@@ -164,6 +164,15 @@ function freesCells(fixture: () => Fixture): void {
     expect(await ledger.get(id)).toEqual(before)
   })
 
+  it('a cell beyond all that any upload has is free, and has no bytes', async () => {
+    const { ledger } = fixture()
+    const { id } = await ledger.create(newUpload({ size: null }))
+    for (const index of [2 ** 31 - 1, 2 ** 31, 999_999_999_999_999]) {
+      expect(await ledger.freeCell(id, index, LATER)).toBe(true)
+      expect(await ledger.cell(id, index)).toBeNull()
+    }
+  })
+
   it('the place where a PATCH ended is kept only while it lies within the prefix', async () => {
     const { ledger } = fixture()
     const { id } = await ledger.create(newUpload())

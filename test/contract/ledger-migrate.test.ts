@@ -23,24 +23,26 @@ const SECOND = '20990101000000_second'
 let folder: string
 let prisma: string
 let migrations: string
+let sqlite: string
 let file: string
 let url: string
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'migrate-'))
   prisma = join(folder, 'prisma')
   migrations = join(prisma, 'migrations')
+  sqlite = join(migrations, 'sqlite')
   cpSync(PRISMA, prisma, { recursive: true })
   file = join(folder, 'data', 'a.db')
   url = `file:${file}`
 })
 afterEach(() => rmSync(folder, { recursive: true }))
 
-const names = () => migrationStatus(url, migrations).map(({ name }) => name)
+const names = async () => (await migrationStatus(url, migrations)).map(({ name }) => name)
 
 function addMigration(up: string, down: string | null): void {
-  mkdirSync(join(migrations, SECOND))
-  writeFileSync(join(migrations, SECOND, 'migration.sql'), up)
-  if (down !== null) writeFileSync(join(migrations, SECOND, 'down.sql'), down)
+  mkdirSync(join(sqlite, SECOND))
+  writeFileSync(join(sqlite, SECOND, 'migration.sql'), up)
+  if (down !== null) writeFileSync(join(sqlite, SECOND, 'down.sql'), down)
 }
 
 function inDatabase<T>(work: (client: Database.Database) => T): T {
@@ -60,42 +62,40 @@ const tables = () =>
   )
 
 describe('migrate', () => {
-  it('up applies each migration once, in order, and status tells', () => {
+  it('up applies each migration once, in order, and status tells', async () => {
     addMigration('CREATE TABLE extra (a TEXT);', 'DROP TABLE extra;')
-    const all = names()
+    const all = await names()
     expect(all.at(-1)).toBe(SECOND)
-    expect(migrateUp(url, migrations)).toEqual(all)
-    expect(migrateUp(url, migrations)).toEqual([])
-    expect(migrationStatus(url, migrations).every(({ applied, reversible }) => applied && reversible)).toBe(
-      true,
-    )
+    expect(await migrateUp(url, migrations)).toEqual(all)
+    expect(await migrateUp(url, migrations)).toEqual([])
+    expect(
+      (await migrationStatus(url, migrations)).every(({ applied, reversible }) => applied && reversible),
+    ).toBe(true)
     expect(tables()).toEqual(['_prisma_migrations', 'chunks', 'extra', 'leases', 'uploads'])
   })
 
-  it('down undoes the newest first, as many as asked for, and up brings them back', () => {
+  it('down undoes the newest first, as many as asked for, and up brings them back', async () => {
     addMigration('CREATE TABLE extra (a TEXT);', 'DROP TABLE extra;')
-    const all = migrateUp(url, migrations)
-    expect(migrateDown(url, 1, migrations)).toEqual([SECOND])
+    const all = await migrateUp(url, migrations)
+    expect(await migrateDown(url, 1, migrations)).toEqual([SECOND])
     expect(tables()).toEqual(['_prisma_migrations', 'chunks', 'leases', 'uploads'])
-    expect(migrateDown(url, 99, migrations)).toEqual(all.slice(0, -1).toReversed())
+    expect(await migrateDown(url, 99, migrations)).toEqual(all.slice(0, -1).toReversed())
     expect(tables()).toEqual(['_prisma_migrations'])
-    expect(migrateUp(url, migrations)).toEqual(all)
+    expect(await migrateUp(url, migrations)).toEqual(all)
   })
 
-  it('a migration that fails leaves nothing behind', () => {
-    const first = names()
+  it('a migration that fails leaves nothing behind', async () => {
+    const first = await names()
     addMigration('CREATE TABLE extra (a TEXT); INSERT INTO nowhere VALUES (1);', '')
-    expect(() => migrateUp(url, migrations)).toThrow(/nowhere/)
+    await expect(migrateUp(url, migrations)).rejects.toThrow(/nowhere/)
     expect(tables()).not.toContain('extra')
     expect(
-      migrationStatus(url, migrations)
-        .filter(({ applied }) => applied)
-        .map(({ name }) => name),
+      (await migrationStatus(url, migrations)).filter(({ applied }) => applied).map(({ name }) => name),
     ).toEqual(first)
   })
 
-  it('rebuilding a table keeps the rows that refer to it', () => {
-    migrateUp(url, migrations)
+  it('rebuilding a table keeps the rows that refer to it', async () => {
+    await migrateUp(url, migrations)
     inDatabase((client) => {
       client.exec(`INSERT INTO uploads (id, owner_id, dialect, file_name, chunk_size, status, metadata, created_at, updated_at, expires_at)
                    VALUES ('u', 'o', 'tus', 'f', 1, 'INITIATED', '{}', '', '', '')`)
@@ -105,38 +105,38 @@ describe('migrate', () => {
     const rebuild = `CREATE TABLE new_uploads AS SELECT * FROM uploads; DROP TABLE uploads;
       ALTER TABLE new_uploads RENAME TO uploads; CREATE UNIQUE INDEX again ON uploads (id);`
     addMigration(rebuild, null)
-    migrateUp(url, migrations)
+    await migrateUp(url, migrations)
     expect(inDatabase((client) => client.prepare('SELECT * FROM chunks').all([]))).toHaveLength(1)
   })
 
-  it('a migration that breaks foreign keys is not applied', () => {
+  it('a migration that breaks foreign keys is not applied', async () => {
     addMigration(
       `INSERT INTO chunks (upload_id, chunk_index, size, status, created_at, updated_at)
        VALUES ('nobody', 0, 1, 'PARTIAL', '', '')`,
       '',
     )
-    expect(() => migrateUp(url, migrations)).toThrow(/foreign keys/)
+    await expect(migrateUp(url, migrations)).rejects.toThrow(/foreign keys/)
     expect(inDatabase((client) => client.prepare('SELECT * FROM chunks').all([]))).toEqual([])
   })
 
-  it('a migration without down.sql is not undone', () => {
+  it('a migration without down.sql is not undone', async () => {
     addMigration('CREATE TABLE extra (a TEXT);', null)
-    migrateUp(url, migrations)
-    expect(() => migrateDown(url, 1, migrations)).toThrow(/down\.sql/)
+    await migrateUp(url, migrations)
+    await expect(migrateDown(url, 1, migrations)).rejects.toThrow(/down\.sql/)
     expect(tables()).toContain('extra')
   })
 
-  it('a migration that was changed after it was applied stops everything', () => {
-    migrateUp(url, migrations)
-    appendFileSync(join(migrations, names()[0] as string, 'migration.sql'), '\n-- changed')
-    expect(() => migrateUp(url, migrations)).toThrow(/changed/)
+  it('a migration that was changed after it was applied stops everything', async () => {
+    await migrateUp(url, migrations)
+    appendFileSync(join(sqlite, (await names())[0] as string, 'migration.sql'), '\n-- changed')
+    await expect(migrateUp(url, migrations)).rejects.toThrow(/changed/)
   })
 
-  it('a database of a newer program is refused', () => {
+  it('a database of a newer program is refused', async () => {
     addMigration('CREATE TABLE extra (a TEXT);', 'DROP TABLE extra;')
-    migrateUp(url, migrations)
-    rmSync(join(migrations, SECOND), { recursive: true })
-    expect(() => migrateUp(url, migrations)).toThrow(/newer/)
+    await migrateUp(url, migrations)
+    rmSync(join(sqlite, SECOND), { recursive: true })
+    await expect(migrateUp(url, migrations)).rejects.toThrow(/newer/)
   })
 
   it('two processes that migrate at once apply each migration once between them', async () => {
@@ -163,39 +163,40 @@ describe('drift', () => {
   it('a schema that changed without a migration is found, by snapshot and by replay', async () => {
     addField()
     const findings = await findDrift(prisma)
-    expect(findings).toHaveLength(2)
-    expect(findings.join()).toContain('"extra"')
+    expect(findings.map((finding) => finding.slice(0, finding.indexOf('\n')))).toEqual([
+      'sqlite: the schema changed since the snapshot:',
+      "sqlite: the migrations don't lead to the schema; what is missing:",
+      'postgresql: the schema changed since the snapshot:',
+    ])
+    for (const finding of findings) expect(finding).toContain('"extra"')
   })
 
   it('a migration that was edited is found by replay', async () => {
-    const [name] = readdirSync(migrations)
-    appendFileSync(
-      join(migrations, name as string, 'migration.sql'),
-      '\nDROP INDEX "uploads_deleted_at_idx";',
-    )
+    const [name] = readdirSync(sqlite)
+    appendFileSync(join(sqlite, name as string, 'migration.sql'), '\nDROP INDEX "uploads_deleted_at_idx";')
     const findings = await findDrift(prisma)
     expect(findings).toHaveLength(1)
     expect(findings[0]).toContain('uploads_deleted_at_idx')
   })
 
   it('a missing down.sql is found', async () => {
-    const [name] = readdirSync(migrations)
-    rmSync(join(migrations, name as string, 'down.sql'))
-    expect(await findDrift(prisma)).toEqual([`${name} has no down.sql`])
+    const [name] = readdirSync(sqlite)
+    rmSync(join(sqlite, name as string, 'down.sql'))
+    expect(await findDrift(prisma)).toEqual([`sqlite: ${name} has no down.sql`])
   })
 
   it('a new migration ends the drift, and goes up and down', async () => {
-    expect(await newMigration(prisma, 'nothing')).toBeNull()
+    expect(await newMigration(prisma, 'nothing')).toEqual([])
     addField()
-    expect(await newMigration(prisma, 'extra', new Date('2099-01-01T00:00:00.000Z'))).toBe(
-      join(migrations, '20990101000000_extra'),
+    expect(await newMigration(prisma, 'extra', new Date('2099-01-01T00:00:00.000Z'))).toEqual(
+      ['sqlite', 'postgresql'].map((provider) => join(migrations, provider, '20990101000000_extra')),
     )
     expect(await findDrift(prisma)).toEqual([])
     const columns = () =>
       inDatabase((client) => client.prepare('PRAGMA table_info(uploads)').all([]) as { name: string }[])
-    migrateUp(url, migrations)
+    await migrateUp(url, migrations)
     expect(columns().map(({ name }) => name)).toContain('extra')
-    migrateDown(url, 1, migrations)
+    await migrateDown(url, 1, migrations)
     expect(columns().map(({ name }) => name)).not.toContain('extra')
   })
 })

@@ -4,10 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { HttpError } from '../../src/core/errors.ts'
+import { createLeases } from '../../src/ledger/leases.ts'
 import { createLedger } from '../../src/ledger/ledger.ts'
 import { migrateUp } from '../../src/ledger/migrate.ts'
 import { openDb, type Db } from '../../src/ledger/open.ts'
-import { commitOf, EXPIRY, newUpload, range, START, wholeCell } from './ledger-fixture.ts'
+import { commitOf, newUpload, range, START, wholeCell } from './ledger-fixture.ts'
+import { askEverything, askLeases, recording } from './ledger-statements.ts'
 import { ledgerContract } from './ledger.ts'
 
 let folder: string
@@ -20,7 +22,7 @@ const dropFolder = () => rmSync(folder, { recursive: true })
 
 ledgerContract('SQLite', async () => {
   newFolder()
-  migrateUp(urlOf())
+  await migrateUp(urlOf())
   const ledger = createLedger(await openDb(urlOf()))
   const other = createLedger(await openDb(urlOf()))
   return {
@@ -40,13 +42,13 @@ describe('openDb', () => {
 
   it('makes the folder of a database that is not there yet', async () => {
     const db = await openDb(`file:${folder}/deep/down/a.db`)
-    await db.$disconnect()
+    await db.client.$disconnect()
     expect(existsSync(`${folder}/deep/down/a.db`)).toBe(true)
   })
 
   it('takes file:/path, file:///path and options behind a question mark', async () => {
     for (const url of [`file:${folder}/a.db?x=1`, `file://${folder}/b.db`])
-      await (await openDb(url)).$disconnect()
+      await (await openDb(url)).client.$disconnect()
     expect(existsSync(`${folder}/a.db`) && existsSync(`${folder}/b.db`)).toBe(true)
   })
 
@@ -57,12 +59,28 @@ describe('openDb', () => {
   it('uses write-ahead logging and foreign keys', async () => {
     const db = await openDb(urlOf())
     const settings = await Promise.all([
-      db.$queryRaw`PRAGMA journal_mode`,
-      db.$queryRaw`PRAGMA foreign_keys`,
-      db.$queryRaw`PRAGMA synchronous`,
+      db.client.$queryRaw`PRAGMA journal_mode`,
+      db.client.$queryRaw`PRAGMA foreign_keys`,
+      db.client.$queryRaw`PRAGMA synchronous`,
     ])
     expect(settings).toEqual([[{ journal_mode: 'wal' }], [{ foreign_keys: 1n }], [{ synchronous: 1n }]])
-    await db.$disconnect()
+    await db.client.$disconnect()
+  })
+})
+
+describe('commits', () => {
+  beforeEach(newFolder)
+  afterEach(dropFolder)
+
+  it('are forced to the disk on request only', async () => {
+    for (const [forceCommits, synchronous] of [
+      [true, 2n], // FULL
+      [false, 1n], // NORMAL
+    ] as const) {
+      const { client } = await openDb(urlOf(), { forceCommits })
+      expect(await client.$queryRaw`PRAGMA synchronous`).toEqual([{ synchronous }])
+      await client.$disconnect()
+    }
   })
 })
 
@@ -70,11 +88,11 @@ describe('the SQLite adapter', () => {
   let db: Db
   beforeEach(async () => {
     newFolder()
-    migrateUp(urlOf())
+    await migrateUp(urlOf())
     db = await openDb(urlOf(), { busyTimeoutMs: 2_000 })
   })
   afterEach(async () => {
-    await db.$disconnect()
+    await db.client.$disconnect()
     dropFolder()
   })
 
@@ -83,8 +101,8 @@ describe('the SQLite adapter', () => {
     const inside = newUpload()
     const outside = newUpload()
     let created: Promise<unknown> | undefined
-    const rolledBack = db.$transaction(async (tx) => {
-      await createLedger(tx as Db).create(inside)
+    const rolledBack = db.client.$transaction(async (tx) => {
+      await createLedger({ ...db, client: tx as Db['client'] }).create(inside)
       created = ledger.create(outside)
       await new Promise((resolve) => setTimeout(resolve, 50))
       throw new Error('roll back')
@@ -148,7 +166,7 @@ describe('the SQLite adapter', () => {
   it('an error other than a lock comes through as it is', async () => {
     const ledger = createLedger(db)
     const { id } = await ledger.create(newUpload())
-    await db.$executeRaw`DROP TABLE chunks`
+    await db.client.$executeRaw`DROP TABLE chunks`
     const failures = await Promise.allSettled([
       ledger.commit(commitOf(id, [wholeCell(0)])),
       ledger.commit(commitOf(id, [wholeCell(1)])),
@@ -169,7 +187,7 @@ describe('the SQLite adapter', () => {
     const { id } = await ledger.create(newUpload({ size: 0 }))
     await ledger.transition(id, 'FINALIZING', START)
     await ledger.transition(id, 'FAILED', START, 'the bucket is gone')
-    const row = await db.upload.findUniqueOrThrow({ where: { id } })
+    const row = await db.client.upload.findUniqueOrThrow({ where: { id } })
     expect(row).toMatchObject({ status: 'FAILED', failureReason: 'the bucket is gone' })
   })
 
@@ -194,28 +212,12 @@ describe('query plans', () => {
   afterEach(dropFolder)
 
   it('every raw query goes along an index, and sorts at most what it answers', async () => {
-    migrateUp(urlOf())
+    await migrateUp(urlOf())
     const asked: string[] = []
-    const db = await openDb(urlOf())
-    const ledger = createLedger(recording(db, asked))
-    const { id } = await ledger.create(newUpload({ size: 1000 }))
-    await ledger.commit(commitOf(id, [wholeCell(2), wholeCell(1)]))
-    await ledger.commit(commitOf(id, [wholeCell(0)]))
-    await ledger.get(id)
-    await ledger.cell(id, 0)
-    await ledger.storedCells(id)
-    const first = await ledger.create(newUpload())
-    await ledger.list({ ownerId: 'ada', limit: 1 })
-    const { nextCursor } = await ledger.list({ ownerId: 'ada', limit: 1 })
-    await ledger.list({ ownerId: 'ada', limit: 1, cursor: nextCursor as string })
-    await ledger.list({ ownerId: 'ada', limit: 1, cursor: nextCursor as string, status: 'COMPLETED' })
-    await ledger.list({ ownerId: 'ada', limit: 1, cursor: nextCursor as string, status: 'IN_PROGRESS' })
-    await ledger.expired(EXPIRY, 10)
-    await ledger.expire(first.id, EXPIRY)
-    await ledger.leftovers(EXPIRY, 10)
-    await ledger.inStatus('FINALIZING', 10)
-    await ledger.transition(id, 'COMPLETED', START)
-    await ledger.markDeleted(id, START)
+    const db = recording(await openDb(urlOf()), asked)
+    const ledger = createLedger(db)
+    await askEverything(ledger)
+    await askLeases(ledger, createLeases(db, 'a'))
     await ledger.close()
 
     const client = new Database(fileOf())
@@ -225,9 +227,9 @@ describe('query plans', () => {
       return { sql, steps: steps.map(({ detail }) => detail) }
     })
     client.close()
-    expect(plans.length).toBeGreaterThan(12)
+    expect(plans.length).toBeGreaterThan(15)
     for (const { sql, steps } of plans) {
-      const scans = steps.filter((step) => /^SCAN (uploads|chunks|u|c|n)\b/.test(step))
+      const scans = steps.filter((step) => /^SCAN (uploads|chunks|leases|u|c|n)\b/.test(step))
       // What a limited part of a query gave may be sorted again, not what is in a table.
       const sorts = steps.filter(
         (step, i) => /TEMP B-TREE/.test(step) && !steps[i - 1]?.startsWith('SCAN part'),
@@ -236,16 +238,3 @@ describe('query plans', () => {
     }
   })
 })
-
-/** The client, with the SQL of every raw statement written down. */
-function recording(db: Db, asked: string[]): Db {
-  const client = db.$extends({
-    query: {
-      async $allOperations({ operation, args, query }) {
-        if (/^\$(query|execute)Raw$/.test(operation)) asked.push((args as { sql: string }).sql)
-        return query(args)
-      },
-    },
-  })
-  return client as unknown as Db
-}

@@ -83,6 +83,13 @@ function transitions(fixture: () => Fixture): void {
     expect(await ledger.get(id)).toEqual({ ...before, status: 'FINALIZING', updatedAt: at })
   })
 
+  it('a reason may have what no database stores', async () => {
+    const { ledger } = fixture()
+    const id = await uploadIn(ledger, 'FINALIZING', true)
+    expect(await ledger.transition(id, 'FAILED', LATER, 'the store said "\0 \ud800"')).toBe(true)
+    expect((await ledger.get(id))?.status).toBe('FAILED')
+  })
+
   it('an upload that nobody knows makes no transition', async () => {
     expect(await fixture().ledger.transition(randomUUID(), 'ABORTED', LATER)).toBe(false)
   })

@@ -46,6 +46,23 @@ export function keepsUploads(fixture: () => Fixture): void {
     expect(await other.get(fresh.id)).toEqual(created)
   })
 
+  it('text of any language comes back as it went in, and metadata in its order', async () => {
+    const { ledger, other } = fixture()
+    const text = 'ß 日本 العربية 🏳️‍🌈 e\u0301 \u{10ffff} \ufffe \u200b \\u0000 \u0001\u001f\u007f \'"`;--\n\r\t'
+    const metadata = {
+      zz: text,
+      a: { [text]: [text, 1.5, -0.1, 1e300, true, null, {}] },
+      '': 'no key',
+      B: '',
+    }
+    const { id } = await ledger.create(
+      newUpload({ ownerId: text, fileName: text, contentType: text, concat: text, metadata }),
+    )
+    const upload = await other.get(id)
+    expect(upload).toMatchObject({ ownerId: text, fileName: text, contentType: text, concat: text, metadata })
+    expect(JSON.stringify(upload?.metadata)).toBe(JSON.stringify(metadata))
+  })
+
   it('create refuses an id that is taken and leaves the first upload alone', async () => {
     const { ledger } = fixture()
     const first = await ledger.create(newUpload())
@@ -151,7 +168,13 @@ export function keepsUploads(fixture: () => Fixture): void {
     expect((await ledger.list({ ownerId, status: 'ABORTED', limit: 9 })).uploads).toEqual([])
   })
 
-  it.each(['', 'x', '!!!', '%00', 'MjAzMA', Buffer.from(`9 ${randomUUID()}`).toString('base64url')])(
+  const forged = [
+    '9',
+    '0000-01-01T00:00:00.000Z',
+    '-000001-01-01T00:00:00.000Z',
+    '+275760-09-13T00:00:00.000Z',
+  ].map((time) => Buffer.from(`${time} ${randomUUID()}`).toString('base64url'))
+  it.each(['', 'x', '!!!', '%00', 'MjAzMA', ...forged])(
     'a cursor %j that no list gave out is unprocessable',
     async (cursor) => {
       const asked = fixture().ledger.list({ ownerId: 'ada', limit: 1, cursor })

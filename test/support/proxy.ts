@@ -6,7 +6,9 @@ export interface Proxy {
   url: string
   /** Cuts every connection; while `down`, new ones are cut at once. */
   cut(down?: boolean): void
-  /** Lets connections in again. */
+  /** Nothing passes any more, either way, and nobody is told. What was open then stays so. */
+  silence(): void
+  /** Lets connections in again, and passes on what new ones send. */
   restore(): void
   /** how many connections it has cut */
   cuts(): number
@@ -27,7 +29,9 @@ export async function startProxy(target: string, options: ProxyOptions = {}): Pr
   const { hostname, port } = new URL(target)
   const sockets = new Set<Socket>()
   let down = false
+  let silent = false
   let cuts = 0
+  const hushed = new WeakSet<Socket>()
 
   const server = createServer((client) => {
     const upstream = connect(Number(port), hostname)
@@ -36,15 +40,23 @@ export async function startProxy(target: string, options: ProxyOptions = {}): Pr
       upstream.destroy()
       sockets.delete(client)
     }
-    for (const socket of [client, upstream]) socket.on('error', end).on('close', end)
+    client.on('error', end).on('close', end)
+    // Behind silence the client does not even learn that the other side is gone.
+    upstream.on('error', () => {}).on('close', () => hushed.has(client) || end())
     sockets.add(client)
     if (down) {
       cuts += 1
       return end()
     }
-    upstream.pipe(client)
+    if (silent) hushed.add(client)
+    upstream.on('data', (bytes) => {
+      if (!hushed.has(client) && !client.write(bytes)) upstream.pause()
+    })
+    client.on('drain', () => upstream.resume())
+    upstream.on('end', () => hushed.has(client) || client.end())
     let room = options.cutAfterBytes?.() ?? Number.POSITIVE_INFINITY
     client.on('data', (bytes) => {
+      if (hushed.has(client)) return
       upstream.write(bytes.subarray(0, room))
       room -= bytes.length
       if (room <= 0) {
@@ -68,8 +80,13 @@ export async function startProxy(target: string, options: ProxyOptions = {}): Pr
       cuts += sockets.size
       for (const socket of sockets) socket.destroy()
     },
+    silence() {
+      silent = true
+      for (const socket of sockets) hushed.add(socket)
+    },
     restore() {
       down = false
+      silent = false
     },
     cuts: () => cuts,
     async close() {

@@ -323,7 +323,7 @@ describe.each(WAYS)('a body that is read %s', (_way, opener) => {
 
   describe('silence', () => {
     beforeEach(() => {
-      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] })
     })
     afterEach(() => {
       vi.useRealTimers()
@@ -338,6 +338,17 @@ describe.each(WAYS)('a body that is read %s', (_way, opener) => {
       await vi.advanceTimersByTimeAsync(1)
       expect([batch.kept, batch.value]).toEqual([true, null])
       expect(body.cause).toMatchObject({ code: 'client_closed', message: expect.stringContaining('silent') })
+    })
+
+    it('is not measured by a clock that somebody sets, ahead or back', async () => {
+      const { body } = await send(head(lengthOf(10)), 'abc')
+      await body.take(10)
+      const batch = watch(body.take(10))
+      vi.setSystemTime(Date.now() + 86_400_000)
+      expect(body.idle()).toBe(false)
+      vi.setSystemTime(Date.now() - 2 * 86_400_000)
+      await vi.advanceTimersByTimeAsync(3_000)
+      expect([body.idle(), batch.kept]).toEqual([true, false])
     })
 
     it('counts from the last byte', async () => {

@@ -1,0 +1,59 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { createLedger } from '../../src/ledger/ledger.ts'
+import { migrateUp } from '../../src/ledger/migrate.ts'
+import { openDb } from '../../src/ledger/open.ts'
+import { findPostgres, onServer } from '../support/postgres.ts'
+import { askEverything, recording } from './ledger-statements.ts'
+
+const postgres = await findPostgres()
+
+/** A step of a plan, as EXPLAIN tells it in JSON. */
+interface Step {
+  'Node Type': string
+  'Relation Name'?: string
+  'Index Cond'?: string
+  Plans?: Step[]
+}
+
+const stepsOf = (step: Step): Step[] => [step, ...(step.Plans ?? []).flatMap(stepsOf)]
+
+describe.skipIf(!postgres.available)('query plans on PostgreSQL', () => {
+  let url: string
+  let asked: string[]
+  beforeAll(async () => {
+    url = await postgres.database()
+    await migrateUp(url)
+    asked = []
+    const ledger = createLedger(recording(await openDb(url), asked))
+    await askEverything(ledger)
+    await ledger.close()
+  })
+
+  it('every query goes along an index, and sorts at most what it answers', async () => {
+    const plans = await onServer(url, async (client) => {
+      // Only where there is no other way is the table read or sorted now.
+      await client.query('SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off')
+      await client.query('SET plan_cache_mode = force_generic_plan')
+      const explained: { sql: string; plan: Step }[] = []
+      for (const [i, sql] of [...new Set(asked)].entries()) {
+        await client.query(`PREPARE s${i} AS ${sql}`)
+        const values = new Set(sql.match(/\$\d+/g)).size
+        const nulls = values > 0 ? `(${Array(values).fill('NULL').join(', ')})` : ''
+        const { rows } = await client.query(`EXPLAIN (FORMAT JSON) EXECUTE s${i} ${nulls}`)
+        explained.push({ sql, plan: rows[0]['QUERY PLAN'][0].Plan as Step })
+      }
+      return explained
+    })
+    expect(plans.length).toBeGreaterThan(15)
+    for (const { sql, plan } of plans) {
+      const steps = stepsOf(plan)
+      const scans = steps.filter((step) => step['Relation Name'] && /Scan/.test(step['Node Type']))
+      const unbounded = scans.filter((step) => step['Index Cond'] === undefined)
+      expect({ sql, unbounded }).toEqual({ sql, unbounded: [] })
+      // What a limited part of a query gave may be sorted again, not what is in a table.
+      const sorts = steps.filter((step) => step['Node Type'] === 'Sort')
+      const ofTables = sorts.filter((sort) => !stepsOf(sort).some((step) => step['Node Type'] === 'Limit'))
+      expect({ sql, ofTables }).toEqual({ sql, ofTables: [] })
+    }
+  })
+})

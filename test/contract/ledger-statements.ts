@@ -1,0 +1,69 @@
+import type { Prisma } from '../../src/generated/sqlite/client.ts'
+import type { Leases, UploadLedger } from '../../src/core/ports.ts'
+import type { Db } from '../../src/ledger/open.ts'
+import { commitOf, EXPIRY, newUpload, range, START, wholeCell } from './ledger-fixture.ts'
+import { newLease, rival, TTL_MS } from './ledger-peer.ts'
+
+/** The database, with the SQL of every raw statement written down, as its own dialect has it. */
+export function recording({ client, dialect }: Db, asked: string[]): Db {
+  const extended = client.$extends({
+    query: {
+      async $allOperations({ operation, args, query }) {
+        if (/^\$(query|execute)Raw$/.test(operation)) {
+          const { sql, text } = args as Prisma.Sql
+          asked.push(dialect.locksRows ? text : sql)
+        }
+        return query(args)
+      },
+    },
+  })
+  return { client: extended as unknown as Db['client'], dialect }
+}
+
+/** Calls everything that asks for more than a row by its id. */
+export async function askEverything(ledger: UploadLedger): Promise<void> {
+  const { id } = await ledger.create(newUpload({ size: 1000 }))
+  await ledger.commit(commitOf(id, [wholeCell(2), wholeCell(1)]))
+  await ledger.commit(commitOf(id, [wholeCell(0)]))
+  await ledger.get(id)
+  await ledger.getAll([id])
+  await ledger.cell(id, 0)
+  await ledger.cells(id)
+  await ledger.storedCells(id)
+  await ledger.freeCell(id, 0, START)
+  await ledger.setExpiry([id], EXPIRY)
+  const first = await ledger.create(newUpload({ size: null }))
+  await ledger.declareSize(first.id, 10, START, null)
+  await ledger.createFinal({ ...newUpload({ concat: 'final;/files/a' }), size: 1 }, 'key')
+  await ledger.findFinal('key')
+  await ledger.list({ ownerId: 'ada', limit: 1 })
+  const { nextCursor } = await ledger.list({ ownerId: 'ada', limit: 1 })
+  await ledger.list({ ownerId: 'ada', limit: 1, cursor: nextCursor as string })
+  await ledger.list({ ownerId: 'ada', limit: 1, cursor: nextCursor as string, status: 'COMPLETED' })
+  await ledger.list({ ownerId: 'ada', limit: 1, cursor: nextCursor as string, status: 'IN_PROGRESS' })
+  await ledger.expired(EXPIRY, 10)
+  await ledger.expire(first.id, EXPIRY)
+  await ledger.leftovers(EXPIRY, 10)
+  await ledger.inStatus('FINALIZING', 10)
+  await ledger.transition(id, 'COMPLETED', START)
+  await ledger.markDeleted(id, START)
+  await ledger.purge(id)
+}
+
+/** Calls everything that asks for leases, of several at once. */
+export async function askLeases(ledger: UploadLedger, leases: Leases): Promise<void> {
+  const { id } = await ledger.create(newUpload())
+  const held = range(3).map((place) => newLease(place, id))
+  await Promise.all(held.map((lease) => leases.take(lease, TTL_MS)))
+  await Promise.all(held.map((lease) => leases.take(rival(lease), TTL_MS)))
+  await leases.renew(
+    held.map((lease, i) => ({ ...lease, idle: i < 2 })),
+    TTL_MS,
+  )
+  await ledger.commit(commitOf(id, [wholeCell(0)], { fences: held }))
+  for (const lease of held) await leases.ask(lease)
+  await leases.elsewhere(id)
+  await leases.sweep({ id })
+  await leases.sweep({ ms: TTL_MS })
+  await Promise.all(held.map((lease) => leases.release(lease)))
+}
