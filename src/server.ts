@@ -15,11 +15,14 @@ import { unavailable } from './core/errors.ts'
 import { createExpiryClock } from './core/expiry-clock.ts'
 import type { Body, ChunkStore, Leases, Meter, StorageNotes } from './core/ports.ts'
 import { createAuthenticator } from './http/auth.ts'
-import { openBody } from './http/body.ts'
+import { openBody as openPlainBody } from './http/body.ts'
 import { mostConnections } from './http/connections.ts'
 import { answerMalformed } from './http/early.ts'
 import type { OpenBody } from './http/exchange.ts'
+import { watchHandedBack } from './http/idle-connections.ts'
+import { openLaneBody, type LaneOptions } from './http/lane-body.ts'
 import type { Cleanup } from './http/operations.ts'
+import { createRingBuffers } from './http/ring.ts'
 import { claimDatabase, type Claim } from './ledger/claim.ts'
 import { createLeases } from './ledger/leases.ts'
 import { migrateUp } from './ledger/migrate.ts'
@@ -99,7 +102,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
   })
 
   let draining = false
-  const bodies = trackBodies(config)
+  const bodies = trackBodies(config, (way) => metrics.meter.bodyOpened(way))
   const app = createApp({
     uploads,
     gate,
@@ -155,6 +158,8 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
   // other expectations itself.
   server.on('checkContinue', app).on('checkExpectation', app)
   server.on('clientError', answerMalformed)
+  const handedBack = watchHandedBack(server)
+  bodies.onHandBack(handedBack.add)
   await listen(server, config)
   // Out of file handles, say. The next connection may find one.
   server.on('error', (error) => log.error({ err: error }, 'a connection could not be accepted'))
@@ -168,7 +173,10 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
       const idle = chores.stop()
       const closed = new Promise((resolve) => server.close(resolve))
       server.closeIdleConnections()
-      const sweep = setInterval(() => server.closeIdleConnections(), 100)
+      const sweep = setInterval(() => {
+        server.closeIdleConnections()
+        handedBack.close()
+      }, 100)
       const { shutdownGraceMs: graceMs } = config
       const bodiesEnd = setTimeout(bodies.stopAll, graceMs - Math.min(graceMs / 2, COMMIT_PATIENCE_MS))
       const connectionsEnd = setTimeout(() => server.closeAllConnections(), graceMs)
@@ -212,14 +220,26 @@ function urlOf(server: Server, host: string): string {
 }
 
 /** Every open body, so that a shutdown can end those that outlast its grace. */
-function trackBodies({ bodyIdleTimeoutMs }: Config): { open: OpenBody; stopAll(): void } {
+function trackBodies({ bodyIdleTimeoutMs, fastLane, fastLaneMinBytes }: Config, onWay: LaneOptions['onWay']) {
   const open = new Set<Body>()
+  const options: LaneOptions = {
+    idleTimeoutMs: bodyIdleTimeoutMs,
+    buffers: createRingBuffers(),
+    onWay,
+    onHandBack: () => {},
+    leastBytes: fastLaneMinBytes,
+  }
+  const openBody = fastLane ? openLaneBody : openPlainBody
+  const tracked: OpenBody = ({ req, res }) => {
+    const body = openBody(req, res, options)
+    open.add(body)
+    res.once('close', () => open.delete(body))
+    return body
+  }
   return {
-    open({ req, res }) {
-      const body = openBody(req, res, { idleTimeoutMs: bodyIdleTimeoutMs })
-      open.add(body)
-      res.once('close', () => open.delete(body))
-      return body
+    open: tracked,
+    onHandBack(listener: LaneOptions['onHandBack']) {
+      options.onHandBack = listener
     },
     stopAll() {
       for (const body of open) body.stop(unavailable('The server is shutting down.'))
