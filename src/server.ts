@@ -45,10 +45,8 @@ const SWEEP_AFTER_MS = 60_000
 const COMMIT_PATIENCE_MS = 2_000
 /** how long a shutdown waits for a chore that is under way */
 const CHORE_PATIENCE_MS = 2_000
-/** between the end of bodies and that of connections, when a shutdown's grace is over */
-const LAST_WORDS_MS = 2_000
-/** what a process needs to end, beyond its grace */
-const ENDING_MS = LAST_WORDS_MS + CHORE_PATIENCE_MS + 2_000
+/** what a process needs to end, beyond its grace; by then one that hangs has ended itself */
+const ENDING_MS = 6_000
 /** room for one URL of a part */
 const CONCAT_URL_BYTES = 160
 
