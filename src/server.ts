@@ -33,8 +33,8 @@ export interface RunningServer {
 
 /** how long, of its grace, a shutdown leaves bodies that it ended to commit what they brought, and to answer */
 const COMMIT_PATIENCE_MS = 2_000
-/** what a process needs to end, beyond its grace */
-const ENDING_MS = 2 * CHORE_PATIENCE_MS + 2_000
+/** what a process needs to end, beyond its grace; by then one that hangs has ended itself */
+const ENDING_MS = 6_000
 
 interface Program {
   log: Logger
