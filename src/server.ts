@@ -15,11 +15,14 @@ import { unavailable } from './core/errors.ts'
 import { createExpiryClock } from './core/expiry-clock.ts'
 import type { Body, ChunkStore, Leases, Meter, StorageNotes } from './core/ports.ts'
 import { createAuthenticator } from './http/auth.ts'
-import { openBody } from './http/body.ts'
+import { openBody as openPlainBody } from './http/body.ts'
 import { mostConnections } from './http/connections.ts'
 import { answerMalformed } from './http/early.ts'
 import type { OpenBody } from './http/exchange.ts'
+import { watchHandedBack } from './http/idle-connections.ts'
+import { openLaneBody, type LaneOptions } from './http/lane-body.ts'
 import type { Cleanup } from './http/operations.ts'
+import { createRingBuffers } from './http/ring.ts'
 import { claimDatabase, type Claim } from './ledger/claim.ts'
 import { createLeases } from './ledger/leases.ts'
 import { migrateUp } from './ledger/migrate.ts'
@@ -43,7 +46,7 @@ export interface RunningServer {
 const SWEEP_AFTER_MS = 60_000
 /** how long, of its grace, a shutdown leaves bodies that it ended to commit what they brought, and to answer */
 const COMMIT_PATIENCE_MS = 2_000
-/** how long a shutdown waits for a chore that is under way */
+/** how long a shutdown waits for work that no connection waits for */
 const CHORE_PATIENCE_MS = 2_000
 /** between the end of bodies and that of connections, when a shutdown's grace is over */
 const LAST_WORDS_MS = 2_000
@@ -99,7 +102,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
   })
 
   let draining = false
-  const bodies = trackBodies(config)
+  const bodies = trackBodies(config, (way) => metrics.meter.bodyOpened(way))
   const app = createApp({
     uploads,
     gate,
@@ -155,6 +158,8 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
   // other expectations itself.
   server.on('checkContinue', app).on('checkExpectation', app)
   server.on('clientError', answerMalformed)
+  const handedBack = watchHandedBack(server)
+  bodies.onHandBack(handedBack.add)
   await listen(server, config)
   // Out of file handles, say. The next connection may find one.
   server.on('error', (error) => log.error({ err: error }, 'a connection could not be accepted'))
@@ -164,11 +169,14 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
     url: urlOf(server, config.host),
     async close() {
       draining = true
-      gate.stopWaiting(unavailable('The server is shutting down.'))
+      const emptied = gate.close(unavailable('The server is shutting down.'))
       const idle = chores.stop()
       const closed = new Promise((resolve) => server.close(resolve))
       server.closeIdleConnections()
-      const sweep = setInterval(() => server.closeIdleConnections(), 100)
+      const sweep = setInterval(() => {
+        server.closeIdleConnections()
+        handedBack.close()
+      }, 100)
       const { shutdownGraceMs: graceMs } = config
       const bodiesEnd = setTimeout(bodies.stopAll, graceMs - Math.min(graceMs / 2, COMMIT_PATIENCE_MS))
       const connectionsEnd = setTimeout(() => server.closeAllConnections(), graceMs)
@@ -177,6 +185,8 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
       clearTimeout(bodiesEnd)
       clearTimeout(connectionsEnd)
       await idle
+      // What a body brought may still be on its way into the ledger when its connection is gone.
+      await Promise.race([emptied, sleep(CHORE_PATIENCE_MS, undefined, { ref: false })])
       await ledger.close()
       claim.release()
     },
@@ -210,14 +220,26 @@ function urlOf(server: Server, host: string): string {
 }
 
 /** Every open body, so that a shutdown can end those that outlast its grace. */
-function trackBodies({ bodyIdleTimeoutMs }: Config): { open: OpenBody; stopAll(): void } {
+function trackBodies({ bodyIdleTimeoutMs, fastLane, fastLaneMinBytes }: Config, onWay: LaneOptions['onWay']) {
   const open = new Set<Body>()
+  const options: LaneOptions = {
+    idleTimeoutMs: bodyIdleTimeoutMs,
+    buffers: createRingBuffers(),
+    onWay,
+    onHandBack: () => {},
+    leastBytes: fastLaneMinBytes,
+  }
+  const openBody = fastLane ? openLaneBody : openPlainBody
+  const tracked: OpenBody = ({ req, res }) => {
+    const body = openBody(req, res, options)
+    open.add(body)
+    res.once('close', () => open.delete(body))
+    return body
+  }
   return {
-    open({ req, res }) {
-      const body = openBody(req, res, { idleTimeoutMs: bodyIdleTimeoutMs })
-      open.add(body)
-      res.once('close', () => open.delete(body))
-      return body
+    open: tracked,
+    onHandBack(listener: LaneOptions['onHandBack']) {
+      options.onHandBack = listener
     },
     stopAll() {
       for (const body of open) body.stop(unavailable('The server is shutting down.'))
