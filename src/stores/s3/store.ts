@@ -38,6 +38,8 @@ export interface S3Deps {
 
 /** S3's limit on a part, and on what a single request may put. */
 const MAX_PART_BYTES = 5 * 1024 ** 3
+/** Of a part that is packed in memory: as few as there may be, and several at a time. */
+const PACKED_PART_BYTES = 16 * 1024 * 1024
 /** Memory for what downloads read ahead, beside the buffers of writers. */
 const AHEAD_BYTES = 32 * 1024 * 1024
 const PROBE_TIMEOUT_MS = 3_000
@@ -49,11 +51,11 @@ const PROBE_TIMEOUT_MS = 3_000
  * stands in the ledger: nothing is ever looked for in the bucket but on the way out.
  */
 export function createS3Store(options: S3Options, { notes, meter, pauses = {} }: S3Deps): ChunkStore {
-  const client = createClient(options)
+  const buffers = createPartBuffers(options.partBufferBytes)
+  const client = createClient(options, Math.min(PACKED_PART_BYTES, Math.floor(buffers.maxBytes / 4)))
   const keys = keysUnder(options.keyPrefix)
   const retry = createRetry({ maxRetries: options.maxRetries, meter, ...pauses })
   const bucket = createBucket(client, options, retry, meter)
-  const buffers = createPartBuffers(options.partBufferBytes)
   const reading = { bucket, retry, aheadBudget: createAheadBudget(AHEAD_BYTES) }
   const read = (source: Source) => readObject(reading, source)
 
