@@ -213,6 +213,16 @@ describe('limits', () => {
     expect([(await ask(100 * MIB, 8 * MIB)).status, (await ask(MIB, 8 * MIB + 1)).status]).toEqual([201, 201])
   })
 
+  test.each([12, 20])('of the least size is enough to pack %i MiB of small chunks', async (count) => {
+    const { server } = await useS3Server({ S3_PART_BUFFER_BYTES: String(8 * MIB) })
+    const call = clientOf(server.url)
+    const bytes = bytesOf(count * MIB)
+    const path = await createByInit(call, { file_size: bytes.length, chunk_size: MIB })
+    await call('PATCH', byTus(path), { headers: patchAt(0), body: bytes })
+    expect((await call('POST', `${path}/complete`)).json.status).toBe('COMPLETED')
+    expect(sha256(await download(server.url, `${path}/download`))).toBe(sha256(bytes))
+  })
+
   test('many clients that send some and then trickle do not stop a fast one, and lose nothing', async () => {
     const { server, s3 } = await useS3Server(env)
     const call = clientOf(server.url)

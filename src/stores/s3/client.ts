@@ -22,7 +22,7 @@ export interface S3Place {
 const CONNECT_TIMEOUT_MS = 5_000
 /** A connection that is silent for so long is dead. */
 const SILENCE_TIMEOUT_MS = 30_000
-/** The size of a packed part, unless the file needs larger ones. */
+/** The size of a packed part, unless the file needs larger ones or memory holds less. */
 const PACKED_PART_BYTES = 16 * 1024 * 1024
 
 /**
@@ -49,7 +49,11 @@ export interface S3Client {
   partBytesFor(fileBytes: number): number
 }
 
-export function createClient({ bucket, region, endpoint, credentials, forcePathStyle }: S3Place): S3Client {
+/** @param maxPartBytes what memory holds of a part that is packed */
+export function createClient(
+  { bucket, region, endpoint, credentials, forcePathStyle }: S3Place,
+  maxPartBytes: number,
+): S3Client {
   const agent = { keepAlive: true, maxSockets: Number.POSITIVE_INFINITY }
   const config: S3ClientConfig = {
     region,
@@ -73,7 +77,8 @@ export function createClient({ bucket, region, endpoint, credentials, forcePathS
       httpsAgent: agent,
     },
   }
-  const base = new Base({ partSize: PACKED_PART_BYTES, s3ClientConfig: { ...config, bucket } })
+  const partSize = Math.min(PACKED_PART_BYTES, maxPartBytes)
+  const base = new Base({ partSize, s3ClientConfig: { ...config, bucket } })
   const { s3 } = base
   s3.middlewareStack.add(
     (next) => async (args) => {
