@@ -6,7 +6,7 @@ import { createClient, type S3Place } from './client.ts'
 import { createConcat } from './concat.ts'
 import { isMissing, isRefusedByCondition, storageError } from './errors.ts'
 import { createMakeObject } from './finalize.ts'
-import { keptCells } from './kept-cells.ts'
+import { keptCells, type Kept } from './kept-cells.ts'
 import { createPartBuffers } from './part-buffers.ts'
 import { createPieces } from './pieces.ts'
 import { presignGet } from './presign.ts'
@@ -15,7 +15,7 @@ import { createAheadBudget, readObject, type Source } from './reads.ts'
 import { keysUnder, parseRef } from './refs.ts'
 import { removeAll, removePieces } from './remove.ts'
 import { createRetry, type RetryOptions } from './retry.ts'
-import { createUploadIds } from './upload-ids.ts'
+import { abortIfThere, createUploadIds } from './upload-ids.ts'
 import { compareAt, createWriteAt } from './writes.ts'
 
 export interface S3Options extends S3Place {
@@ -78,8 +78,10 @@ export function createS3Store(options: S3Options, { notes, meter, pauses = {} }:
 
     finalize: (upload) =>
       surfaced(async () => {
-        await makeObject(upload, keptCells(upload, await notes.cells(upload.id)))
+        const cells = keptCells(upload, await notes.cells(upload.id))
+        await makeObject(upload, cells)
         if (upload.staged) await removePieces(bucket, keys, upload.id)
+        await abortUnused(upload, cells)
       }),
 
     discard(upload, refs) {
@@ -109,6 +111,15 @@ export function createS3Store(options: S3Options, { notes, meter, pauses = {} }:
     const probe = () => bucket.probe(options.keyPrefix, AbortSignal.timeout(PROBE_TIMEOUT_MS))
     checking ??= surfaced(probe).finally(() => (checking = undefined))
     return checking
+  }
+
+  /**
+   * A file whose length is told late may turn out to be one cell that is put at once, though a part of it
+   * that never came to count had begun a multipart upload.
+   */
+  async function abortUnused({ id, storageId }: Upload, cells: readonly Kept[]): Promise<void> {
+    if (storageId === null || cells.length > 1 || cells[0]?.where.kind === 'part') return
+    await abortIfThere(bucket, keys.object(id), storageId)
   }
 
   /** A file of one cell is read only as the very object that was acknowledged. */
