@@ -20,6 +20,7 @@ export interface Config {
   readonly workerCount: number
   readonly maxConcatParts: number
   readonly uploadTtlMs: number
+  readonly idempotencyTtlMs: number
   readonly bodyIdleTimeoutMs: number
   readonly shutdownGraceMs: number
   readonly corsAllowedOrigins: readonly string[]
@@ -88,6 +89,7 @@ const VARIABLES = {
   WORKER_COUNT: [integer(1), '16', 'a whole number, at least 1'],
   MAX_CONCAT_PARTS: [integer(1, 10_000), '1000', 'a whole number from 1 to 10000'],
   UPLOAD_TTL_SECONDS: [integer(1, 3_153_600_000), '86400', 'a number of seconds, at least 1'],
+  IDEMPOTENCY_TTL_SECONDS: [integer(1, 3_153_600_000), '86400', 'a number of seconds, at least 1'],
   BODY_IDLE_TIMEOUT_SECONDS: [integer(1, 86_400), '60', 'a number of seconds from 1 to 86400'],
   SHUTDOWN_GRACE_SECONDS: [integer(0, 3_600), '30', 'a number of seconds from 0 to 3600'],
   CORS_ALLOWED_ORIGINS: [
@@ -155,6 +157,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     workerCount: v.WORKER_COUNT,
     maxConcatParts: v.MAX_CONCAT_PARTS,
     uploadTtlMs: v.UPLOAD_TTL_SECONDS * 1000,
+    idempotencyTtlMs: v.IDEMPOTENCY_TTL_SECONDS * 1000,
     bodyIdleTimeoutMs: v.BODY_IDLE_TIMEOUT_SECONDS * 1000,
     shutdownGraceMs: v.SHUTDOWN_GRACE_SECONDS * 1000,
     corsAllowedOrigins: v.CORS_ALLOWED_ORIGINS,

@@ -169,6 +169,7 @@ function startChores(uploads: Uploads, log: Logger): { stop(): Promise<void> } {
         stopping.signal,
       )
       if (reaped.expiredUploads + reaped.removedUploads > 0) log.info(reaped, 'reaped')
+      await uploads.forgetKeys(stopping.signal)
     } catch (error) {
       log.error({ err: error }, 'the reaper could not run')
     }

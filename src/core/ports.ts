@@ -18,6 +18,12 @@ export interface StorageNotes {
 export interface UploadLedger extends StorageNotes {
   create(upload: NewUpload): Promise<Upload>
   /**
+   * Creates the upload and notes what its key stands for, both or neither. Who comes second with a key
+   * waits for the first.
+   * @returns null; or what the key stood for already, and nothing is created
+   */
+  createOnce(upload: NewUpload, done: Done): Promise<Done | null>
+  /**
    * Creates the upload that parts make: every byte counted, FINALIZING. One `key` is given out once:
    * the second to come gets the first one's upload.
    */
@@ -28,6 +34,12 @@ export interface UploadLedger extends StorageNotes {
   getAll(ids: readonly string[]): Promise<Upload[]>
   /** null for an id that was never given out, was deleted, or whose tombstone is gone */
   get(id: string): Promise<Upload | null>
+  /** The upload as `get` answers it, and what the key stands for at `now`, in one look. */
+  look(id: string | null, key: Key, now: Date): Promise<{ upload: Upload | null; done: Done | null }>
+  /** Notes what a key stands for from `now` on; false when it stands for something already. */
+  note(done: Done, now: Date): Promise<boolean>
+  /** Forgets keys whose time is over, `limit` at most. @returns how many */
+  forget(now: Date, limit: number): Promise<number>
   /** the caller's own, newest first; `cursor` is the last answer's `nextCursor` */
   list(query: ListQuery): Promise<{ uploads: Upload[]; nextCursor: string | null }>
   /** the committed bytes of one cell; null when none are */
@@ -65,6 +77,26 @@ export interface UploadLedger extends StorageNotes {
   /** @throws when the database does not answer */
   check(): Promise<void>
   close(): Promise<void>
+}
+
+/** An Idempotency-Key, as its owner chose it. */
+export interface Key {
+  ownerId: string
+  key: string
+}
+
+/** A request that is done once, however often it comes. */
+export interface Once extends Key {
+  /** of what it asks for: SHA-256, hex */
+  fingerprint: string
+}
+
+/** That it was done. */
+export interface Done extends Once {
+  /** JSON; null where the answer follows from the request */
+  answer: string | null
+  /** The key stands for it until then. */
+  expiresAt: Date
 }
 
 export interface ListQuery {

@@ -1,19 +1,14 @@
 import { unavailable } from '../core/errors.ts'
 import type { ListQuery, UploadLedger } from '../core/ports.ts'
-import {
-  sourcesOf,
-  statusesShownAs,
-  type Cell,
-  type NewUpload,
-  type Status,
-  type Upload,
-} from '../core/upload.ts'
+import { sourcesOf, statusesShownAs, type Cell, type Status, type Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import { declareSize, freeCell, isCellIndex } from './cell-changes.ts'
 import { groupCommit } from './commit.ts'
+import { create, createFinal, createOnce, findFinal } from './creation.ts'
 import { fromCursor, toCursor } from './cursor.ts'
 import type { Dialect } from './dialect.ts'
 import { surfaced } from './failures.ts'
+import { forget, look, note } from './keys.ts'
 import type { Db } from './open.ts'
 import {
   CELL_COLUMNS,
@@ -47,10 +42,14 @@ export function createLedger({ client: db, dialect }: Db): UploadLedger {
 
   const ledger: UploadLedger = {
     create: (upload) => create(db, upload),
+    createOnce: (upload, done) => createOnce(transact, upload, done),
     createFinal: (upload, key) => createFinal(db, upload, key),
     findFinal: (key) => findFinal(db, key),
     get: (id) => get(db, id),
     getAll: (ids) => getAll(db, ids),
+    look: (id, key, now) => look(db, id, key, now),
+    note: (done, now) => note(db, done, now),
+    forget: (now, limit) => forget(db, dialect, now, limit),
     list: (query) => list(db, query),
     cell: (id, index) => cell(db, id, index),
     cells: (id) => cells(db, id),
@@ -110,58 +109,6 @@ async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
   } finally {
     clearTimeout(timer)
   }
-}
-
-async function create(db: Client, fresh: NewUpload): Promise<Upload> {
-  const upload: Upload = {
-    ...fresh,
-    status: 'INITIATED',
-    offset: 0,
-    appendOffset: null,
-    storedCells: 0,
-    storageId: null,
-    staged: false,
-    updatedAt: fresh.createdAt,
-  }
-  await insert(db, upload, null)
-  return upload
-}
-
-async function createFinal(db: Client, fresh: NewUpload & { size: number }, key: string): Promise<Upload> {
-  const upload: Upload = {
-    ...fresh,
-    status: 'FINALIZING',
-    offset: fresh.size,
-    appendOffset: null,
-    storedCells: Math.ceil(fresh.size / fresh.chunkSize),
-    storageId: null,
-    staged: false,
-    updatedAt: fresh.createdAt,
-  }
-  if (await insert(db, upload, key)) return upload
-  // One that was deleted between the two statements has given its key back.
-  return (await findFinal(db, key)) ?? createFinal(db, fresh, key)
-}
-
-/** @returns false when another upload has the key */
-async function insert(db: Client, upload: Upload, concatKey: string | null): Promise<boolean> {
-  const inserted = await db.$executeRaw`
-    INSERT INTO uploads (
-      id, owner_id, dialect, file_name, file_size, chunk_size, status, content_type, metadata, concat,
-      concat_key, checksum_sha256, "offset", stored_chunks, created_at, updated_at, expires_at)
-    VALUES (
-      ${upload.id}, ${upload.ownerId}, ${upload.dialect}, ${upload.fileName}, ${upload.size},
-      ${upload.chunkSize}, ${upload.status}, ${upload.contentType}, ${JSON.stringify(upload.metadata)},
-      ${upload.concat}, ${concatKey}, ${upload.checksumSha256}, ${upload.offset}, ${upload.storedCells},
-      ${upload.createdAt}, ${upload.updatedAt}, ${upload.expiresAt})
-    ON CONFLICT (concat_key) DO NOTHING`
-  return inserted === 1
-}
-
-async function findFinal(db: Client, key: string): Promise<Upload | null> {
-  const rows = await db.$queryRaw<UploadRow[]>`
-    SELECT ${UPLOAD_COLUMNS} FROM uploads u WHERE u.concat_key = ${key} AND u.deleted_at IS NULL`
-  return rows[0] ? toUpload(rows[0]) : null
 }
 
 async function get(db: Client, id: string, forUpdate = Prisma.empty): Promise<Upload | null> {

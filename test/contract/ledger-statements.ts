@@ -1,7 +1,7 @@
 import type { Prisma } from '../../src/generated/sqlite/client.ts'
 import type { UploadLedger } from '../../src/core/ports.ts'
 import type { Db } from '../../src/ledger/open.ts'
-import { commitOf, EXPIRY, newUpload, START, wholeCell } from './ledger-fixture.ts'
+import { commitOf, doneOf, EXPIRY, newUpload, START, wholeCell } from './ledger-fixture.ts'
 
 /** The database, with the SQL of every raw statement written down, as its own dialect has it. */
 export function recording({ client, dialect }: Db, asked: string[]): Db {
@@ -33,6 +33,11 @@ export async function askEverything(ledger: UploadLedger): Promise<void> {
   await ledger.setExpiry([id], EXPIRY)
   const first = await ledger.create(newUpload({ size: null }))
   await ledger.declareSize(first.id, 10, START, null)
+  const done = doneOf()
+  await ledger.createOnce(newUpload(), done)
+  await ledger.look(id, done, START)
+  await ledger.note(done, START)
+  await ledger.forget(EXPIRY, 10)
   await ledger.createFinal({ ...newUpload({ concat: 'final;/files/a' }), size: 1 }, 'key')
   await ledger.findFinal('key')
   await ledger.list({ ownerId: 'ada', limit: 1 })

@@ -3,6 +3,7 @@ import { changesCells } from './ledger-cells.ts'
 import { countsBytes } from './ledger-commits.ts'
 import { makesFinals } from './ledger-finals.ts'
 import type { Fixture } from './ledger-fixture.ts'
+import { remembersKeys } from './ledger-idempotency.ts'
 import { agreesWithModel } from './ledger-model.ts'
 import { keepsStorageNotes } from './ledger-storage.ts'
 import { keepsUploads } from './ledger-uploads.ts'
@@ -24,6 +25,7 @@ export function ledgerContract(name: string, open: () => Promise<Fixture>): void
     describe('statuses', () => movesStatuses(current))
     describe('storage notes', () => keepsStorageNotes(current))
     describe('final uploads', () => makesFinals(current))
+    describe('idempotency keys', () => remembersKeys(current))
     describe('model', () => agreesWithModel(current))
   })
 }

@@ -31,7 +31,13 @@ export async function useUploads(change: (store: ChunkStore) => ChunkStore = (st
   const clock = { now: new Date('2030-01-01T00:00:00Z') }
   const { meter } = createMetrics()
   const store = change(createLocalStore(path.join(root, 'files')))
-  const limits = { chunkSizeBytes: CELL, maxUploadBytes: 1e9, uploadTtlMs: DAY, maxConcatParts: 10 }
+  const limits = {
+    chunkSizeBytes: CELL,
+    maxUploadBytes: 1e9,
+    uploadTtlMs: DAY,
+    idempotencyTtlMs: DAY,
+    maxConcatParts: 10,
+  }
   const locker = createLocker({ lookMs: 10 })
   const uploads = createUploads({ ledger, store, locker, meter, now: () => clock.now, limits })
   return { uploads, ledger, store, clock, root }
