@@ -39,8 +39,8 @@ export async function useUploads(change: (store: ChunkStore) => ChunkStore = (st
     maxConcatParts: 10,
   }
   const locker = createLocker({ lookMs: 10 })
-  const uploads = createUploads({ ledger, store, locker, meter, now: () => clock.now, limits })
-  return { uploads, ledger, store, clock, root }
+  const deps = { ledger, store, locker, meter, now: () => clock.now, limits }
+  return { uploads: createUploads(deps), deps, ledger, store, clock, root }
 }
 
 /** @returns the id of a new upload, by default of tus and with `CELL` bytes a cell */
