@@ -154,6 +154,16 @@ const VARIABLES: Record<string, Row> = {
     bad: ['0', '3153600001', ...NO_NUMBERS, ...HUGE],
     must: /seconds, at least 1$/,
   },
+  IDEMPOTENCY_TTL_SECONDS: {
+    key: 'idempotencyTtlMs',
+    unset: 86_400_000,
+    good: [
+      ['1', 1000],
+      ['3153600000', 3_153_600_000_000],
+    ],
+    bad: ['0', '3153600001', ...NO_NUMBERS, ...HUGE],
+    must: /seconds, at least 1$/,
+  },
   BODY_IDLE_TIMEOUT_SECONDS: {
     key: 'bodyIdleTimeoutMs',
     unset: 60_000,
