@@ -14,6 +14,8 @@ export interface Config {
   readonly developmentKeys: boolean
   readonly chunkSizeBytes: number
   readonly maxUploadBytes: number
+  /** of all uploads of a user together; 0 for no limit */
+  readonly maxBytesPerUser: number
   readonly maxInflightChunksPerUpload: number
   readonly maxGlobalInflightChunks: number
   readonly taskQueueMaxsize: number
@@ -83,6 +85,7 @@ const VARIABLES = {
   API_KEY_MAPPINGS: [keyMappings, 'dev-key:dev-user', 'key:user pairs, separated by commas'],
   CHUNK_SIZE_BYTES: [integer(1), '5242880', 'a number of bytes, at least 1'],
   MAX_UPLOAD_BYTES: [integer(1), '50000000000', 'a number of bytes, at least 1'],
+  MAX_BYTES_PER_USER: [integer(0), '0', 'a number of bytes, or 0 for no limit'],
   MAX_INFLIGHT_CHUNKS_PER_UPLOAD: [integer(1), '8', 'a whole number, at least 1'],
   MAX_GLOBAL_INFLIGHT_CHUNKS: [integer(1), '128', 'a whole number, at least 1'],
   TASK_QUEUE_MAXSIZE: [integer(1), '512', 'a whole number, at least 1'],
@@ -151,6 +154,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     developmentKeys: !env['API_KEY_MAPPINGS'],
     chunkSizeBytes: v.CHUNK_SIZE_BYTES,
     maxUploadBytes: v.MAX_UPLOAD_BYTES,
+    maxBytesPerUser: v.MAX_BYTES_PER_USER,
     maxInflightChunksPerUpload: v.MAX_INFLIGHT_CHUNKS_PER_UPLOAD,
     maxGlobalInflightChunks: v.MAX_GLOBAL_INFLIGHT_CHUNKS,
     taskQueueMaxsize: v.TASK_QUEUE_MAXSIZE,

@@ -43,7 +43,9 @@ export async function startServer(
       poolSize: config.databasePoolSize,
       statementTimeoutMs: config.databaseStatementTimeoutMs,
     }),
+    config,
   )
+  await ledger.forgetUsage()
   const store = createLocalStore(config.storageRoot)
   const metrics = createMetrics()
   const gate = createGate(config, metrics.meter)

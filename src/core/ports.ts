@@ -1,4 +1,4 @@
-import type { ThrottleReason } from './errors.ts'
+import type { HttpError, ThrottleReason } from './errors.ts'
 import type { Cell, Dialect, NewUpload, Status, Upload } from './upload.ts'
 
 /** What a store asks and tells the ledger of an upload's bytes. */
@@ -14,7 +14,10 @@ export interface StorageNotes {
   markStaged(id: string): Promise<void>
 }
 
-/** The truth: what every upload is, and which of its bytes count. */
+/**
+ * The truth: what every upload is, and which of its bytes count. Whatever would take an owner over the quota
+ * is refused with payload_too_large 413.
+ */
 export interface UploadLedger extends StorageNotes {
   create(upload: NewUpload): Promise<Upload>
   /**
@@ -74,6 +77,8 @@ export interface UploadLedger extends StorageNotes {
   leftovers(tombstonesBefore: Date, limit: number): Promise<Upload[]>
   /** Uploads on the way out of an internal status, those that expire first before others. */
   inStatus(status: 'FINALIZING' | 'EXPIRING', limit: number): Promise<Upload[]>
+  /** Has what owners take of their quota counted again, when it is needed: some may have got uploads without one. */
+  forgetUsage(): Promise<void>
   /** @throws when the database does not answer */
   check(): Promise<void>
   close(): Promise<void>
@@ -142,11 +147,11 @@ export interface Commit {
 /**
  * `ok`: the bytes count; `upload` is the row after it, `reached` the status this very commit moved
  * it to (exactly one commit of an upload gets it). Not `ok`: the upload is closed, gone or unknown,
- * or a cell did not have `from` bytes, or a fence has fallen; nothing changed and `upload` is the row as it is.
+ * or a cell did not have `from` bytes, or a fence has fallen, or `refusal` tells why; nothing changed and `upload` is the row as it is.
  */
 export type Committed =
   | { ok: true; upload: Upload; reached: Status | null }
-  | { ok: false; upload: Upload | null }
+  | { ok: false; upload: Upload | null; refusal?: HttpError }
 
 /** A request body that is pulled: what is not taken stays with the client. */
 export interface Body {

@@ -1,6 +1,7 @@
 import type { Commit, Committed } from '../core/ports.ts'
 import { commitAll } from './batch.ts'
 import type { Dialect } from './dialect.ts'
+import type { Quota } from './quota.ts'
 import type { Transact } from './transaction.ts'
 
 /** SQLite joins at most 500 SELECTs, and a batch asks one for each commit. */
@@ -20,7 +21,7 @@ export interface GroupCommit {
 }
 
 /** Commits that arrive while a transaction runs share the next one. */
-export function groupCommit(transact: Transact, dialect: Dialect): GroupCommit {
+export function groupCommit(transact: Transact, dialect: Dialect, quota: Quota | null): GroupCommit {
   const waiting: Waiting[] = []
   let running: Promise<void> | null = null
 
@@ -34,7 +35,7 @@ export function groupCommit(transact: Transact, dialect: Dialect): GroupCommit {
   async function run(batch: Waiting[]): Promise<void> {
     const commits = batch.map(({ commit }) => commit)
     try {
-      const results = await transact((tx) => commitAll(tx, dialect, commits))
+      const results = await transact((tx) => commitAll(tx, dialect, quota, commits))
       batch.forEach(({ resolve }, i) => resolve(results[i] as Committed))
     } catch (error) {
       for (const { reject } of batch) reject(error)

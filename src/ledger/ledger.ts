@@ -1,15 +1,17 @@
 import { unavailable } from '../core/errors.ts'
 import type { ListQuery, UploadLedger } from '../core/ports.ts'
+import { reservedBytes } from '../core/quota.ts'
 import { sourcesOf, statusesShownAs, type Cell, type Status, type Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import { declareSize, freeCell, isCellIndex } from './cell-changes.ts'
 import { groupCommit } from './commit.ts'
-import { create, createFinal, createOnce, findFinal } from './creation.ts'
+import { createCreation, findFinal } from './creation.ts'
 import { fromCursor, toCursor } from './cursor.ts'
 import type { Dialect } from './dialect.ts'
 import { surfaced } from './failures.ts'
 import { forget, look, note } from './keys.ts'
 import type { Db } from './open.ts'
+import { createQuota, forgetUsage } from './quota.ts'
 import {
   CELL_COLUMNS,
   RETURNED_COLUMNS,
@@ -32,18 +34,35 @@ const END_OF_TIME = new Date('9999-12-31T23:59:59.999Z')
 /** how long a database may take to answer whether it is there */
 const CHECK_MS = 5_000
 
+export interface LedgerOptions {
+  /** 0 for no quota */
+  maxBytesPerUser?: number
+}
+
 /** The ledger on a database. It owns the client: `close` disconnects it. */
-export function createLedger({ client: db, dialect }: Db): UploadLedger {
+export function createLedger(
+  { client: db, dialect }: Db,
+  { maxBytesPerUser = 0 }: LedgerOptions = {},
+): UploadLedger {
   const transact = transactor({ client: db, dialect })
-  const group = groupCommit(transact, dialect)
+  const quota = maxBytesPerUser > 0 ? createQuota(maxBytesPerUser) : null
+  const group = groupCommit(transact, dialect, quota)
   /** A transaction on an upload that nobody else changes until its end. */
   const holding = <T>(id: string, work: (tx: Client, upload: Upload | null) => Promise<T>) =>
     transact(async (tx) => work(tx, await get(tx, id, dialect.forUpdate)))
+  /** The same, and what it does to the upload is counted. */
+  const counting = <T>(id: string, work: (tx: Client, upload: Upload | null) => Promise<T>) =>
+    holding(id, async (tx, upload) => {
+      const result = await work(tx, upload)
+      if (quota && upload) {
+        const byBytes = reservedBytes(await get(tx, id)) - reservedBytes(upload)
+        await quota.charge(tx, upload.ownerId, byBytes)
+      }
+      return result
+    })
 
   const ledger: UploadLedger = {
-    create: (upload) => create(db, upload),
-    createOnce: (upload, done) => createOnce(transact, upload, done),
-    createFinal: (upload, key) => createFinal(db, upload, key),
+    ...createCreation(db, transact, quota),
     findFinal: (key) => findFinal(db, key),
     get: (id) => get(db, id),
     getAll: (ids) => getAll(db, ids),
@@ -58,16 +77,22 @@ export function createLedger({ client: db, dialect }: Db): UploadLedger {
     storedCells: (id) => storedCells(db, id),
     commit: (commit) => group.commit(commit),
     declareSize: (id, size, at, whenFull) =>
-      holding(id, (tx, upload) => declareSize(tx, upload, size, at, whenFull)),
-    freeCell: (id, index, at) => holding(id, (tx, upload) => freeCell(tx, upload, index, at)),
-    transition: (id, to, at, reason) => transition(db, id, to, at, reason),
-    markDeleted: (id, at) => markDeleted(db, id, at),
+      counting(id, (tx, upload) => declareSize(tx, upload, size, at, whenFull)),
+    freeCell: (id, index, at) => counting(id, (tx, upload) => freeCell(tx, upload, index, at)),
+    transition: (id, to, at, reason) =>
+      quota && (to === 'FAILED' || to === 'ABORTED')
+        ? counting(id, (tx) => transition(tx, id, to, at, reason))
+        : transition(db, id, to, at, reason),
+    markDeleted: (id, at) =>
+      quota ? counting(id, (tx) => markDeleted(tx, id, at)) : markDeleted(db, id, at),
     async purge(id) {
       await db.$executeRaw`DELETE FROM uploads WHERE id = ${id}`
     },
     setExpiry: (ids, at) => setExpiry(db, dialect, ids, at),
     expired: (now, limit) => expired(db, now, limit),
-    expire: (id, now) => transact((tx) => expire(tx, id, now)),
+    expire: (id, now) =>
+      quota ? counting(id, (tx) => expire(tx, id, now)) : transact((tx) => expire(tx, id, now)),
+    forgetUsage: () => forgetUsage(db, dialect),
     leftovers: (tombstonesBefore, limit) => leftovers(db, tombstonesBefore, limit),
     inStatus: (status, limit) => inStatus(db, status, limit),
     async check() {

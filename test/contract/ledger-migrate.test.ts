@@ -77,6 +77,7 @@ describe('migrate', () => {
       'extra',
       'idempotency_keys',
       'leases',
+      'owner_usage',
       'uploads',
     ])
   })
@@ -85,7 +86,14 @@ describe('migrate', () => {
     addMigration('CREATE TABLE extra (a TEXT);', 'DROP TABLE extra;')
     const all = await migrateUp(url, migrations)
     expect(await migrateDown(url, 1, migrations)).toEqual([SECOND])
-    expect(tables()).toEqual(['_prisma_migrations', 'chunks', 'idempotency_keys', 'leases', 'uploads'])
+    expect(tables()).toEqual([
+      '_prisma_migrations',
+      'chunks',
+      'idempotency_keys',
+      'leases',
+      'owner_usage',
+      'uploads',
+    ])
     expect(await migrateDown(url, 99, migrations)).toEqual(all.slice(0, -1).toReversed())
     expect(tables()).toEqual(['_prisma_migrations'])
     expect(await migrateUp(url, migrations)).toEqual(all)

@@ -98,6 +98,7 @@ describe.skipIf(!postgres.available)('a PostgreSQL that goes away', () => {
       look: () => ledger.look(id, doneOf(), LATER),
       note: () => ledger.note(doneOf(), LATER),
       forget: () => ledger.forget(LATER, 1),
+      forgetUsage: () => ledger.forgetUsage(),
       createFinal: () => ledger.createFinal({ ...newUpload(), size: 1 }, 'key'),
       findFinal: () => ledger.findFinal('key'),
       getAll: () => ledger.getAll([id]),

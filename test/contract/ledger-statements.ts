@@ -1,7 +1,7 @@
 import type { Prisma } from '../../src/generated/sqlite/client.ts'
 import type { UploadLedger } from '../../src/core/ports.ts'
 import type { Db } from '../../src/ledger/open.ts'
-import { commitOf, doneOf, EXPIRY, newUpload, START, wholeCell } from './ledger-fixture.ts'
+import { bytes, commitOf, doneOf, EXPIRY, newUpload, START, wholeCell } from './ledger-fixture.ts'
 
 /** The database, with the SQL of every raw statement written down, as its own dialect has it. */
 export function recording({ client, dialect }: Db, asked: string[]): Db {
@@ -32,6 +32,7 @@ export async function askEverything(ledger: UploadLedger): Promise<void> {
   await ledger.freeCell(id, 0, START)
   await ledger.setExpiry([id], EXPIRY)
   const first = await ledger.create(newUpload({ size: null }))
+  await ledger.commit(commitOf(first.id, [bytes(0, 0, 1)]))
   await ledger.declareSize(first.id, 10, START, null)
   const done = doneOf()
   await ledger.createOnce(newUpload(), done)

@@ -130,6 +130,16 @@ const VARIABLES: Record<string, Row> = {
   },
   CHUNK_SIZE_BYTES: count('chunkSizeBytes', 5_242_880),
   MAX_UPLOAD_BYTES: count('maxUploadBytes', 50_000_000_000),
+  MAX_BYTES_PER_USER: {
+    key: 'maxBytesPerUser',
+    unset: 0,
+    good: [
+      ['0', 0],
+      ['9007199254740991', Number.MAX_SAFE_INTEGER],
+    ],
+    bad: [...NO_NUMBERS, ...HUGE],
+    must: /bytes, or 0 for no limit$/,
+  },
   MAX_INFLIGHT_CHUNKS_PER_UPLOAD: count('maxInflightChunksPerUpload', 8),
   MAX_GLOBAL_INFLIGHT_CHUNKS: count('maxGlobalInflightChunks', 128),
   TASK_QUEUE_MAXSIZE: count('taskQueueMaxsize', 512),
