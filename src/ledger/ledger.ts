@@ -1,15 +1,15 @@
 import { unavailable } from '../core/errors.ts'
-import type { ListQuery, UploadLedger } from '../core/ports.ts'
+import type { UploadLedger } from '../core/ports.ts'
 import { reservedBytes } from '../core/quota.ts'
 import { sourcesOf, statusesShownAs, type Cell, type Status, type Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import { declareSize, freeCell, isCellIndex } from './cell-changes.ts'
 import { groupCommit } from './commit.ts'
 import { createCreation, findFinal } from './creation.ts'
-import { fromCursor, toCursor } from './cursor.ts'
 import type { Dialect } from './dialect.ts'
 import { surfaced } from './failures.ts'
 import { forget, look, note } from './keys.ts'
+import { END_OF_TIME, list, merged } from './list.ts'
 import type { Db } from './open.ts'
 import { createQuota, forgetUsage } from './quota.ts'
 import {
@@ -28,8 +28,6 @@ import { persistently, transactor, type Client } from './transaction.ts'
 const OPEN = Prisma.sql`('INITIATED', 'IN_PROGRESS')`
 /** Values of one statement: SQLite takes 32,766. */
 const IDS_PER_STATEMENT = 1000
-/** Later than any date in the tables: it turns "is not null" into a range that every index serves. */
-const END_OF_TIME = new Date('9999-12-31T23:59:59.999Z')
 
 /** how long a database may take to answer whether it is there */
 const CHECK_MS = 5_000
@@ -152,39 +150,6 @@ async function getAll(db: Client, ids: readonly string[]): Promise<Upload[]> {
   }
   return uploads
 }
-
-async function list(db: Client, { ownerId, status, limit, cursor }: ListQuery) {
-  const place = cursor === undefined ? null : fromCursor(cursor)
-  const before = place
-    ? Prisma.sql`AND (u.created_at, u.id) < (${place.createdAt}, ${place.id})`
-    : Prisma.empty
-  // One more than asked for tells whether there is a next page.
-  const pageOf = (condition: Prisma.Sql) => Prisma.sql`
-    SELECT ${UPLOAD_COLUMNS} FROM uploads u
-    WHERE u.owner_id = ${ownerId} ${condition} ${before} AND u.deleted_at IS NULL
-    ORDER BY u.created_at DESC, u.id DESC
-    LIMIT ${limit + 1}`
-  const pages = shownAs(status).map(pageOf)
-  const rows = await db.$queryRaw<UploadRow[]>`
-    ${merged(pages)} ORDER BY created_at DESC, id DESC LIMIT ${limit + 1}`
-
-  const uploads = rows.slice(0, limit).map(toUpload)
-  const last = uploads.at(-1)
-  return { uploads, nextCursor: rows.length > limit && last ? toCursor(last) : null }
-}
-
-/** Conditions whose rows, together, clients know as `status`. */
-function shownAs(status: Status | undefined): Prisma.Sql[] {
-  if (status === undefined) return [Prisma.empty]
-  return statusesShownAs(status).map((stored) => Prisma.sql`AND u.status = ${stored}`)
-}
-
-/** Sorted and limited queries as one: each goes along its index, and only what they give is sorted again. */
-const merged = (queries: Prisma.Sql[]): Prisma.Sql =>
-  Prisma.join(
-    queries.map((query, i) => Prisma.sql`SELECT * FROM (${query}) AS ${Prisma.raw(`part${i}`)}`),
-    ' UNION ALL ',
-  )
 
 async function cell(db: Client, id: string, index: number): Promise<Cell | null> {
   if (!isCellIndex(index)) return null
