@@ -1,7 +1,7 @@
 import { unavailable } from '../core/errors.ts'
 import type { UploadLedger } from '../core/ports.ts'
 import { reservedBytes } from '../core/quota.ts'
-import { sourcesOf, statusesShownAs, type Cell, type Status, type Upload } from '../core/upload.ts'
+import { sourcesOf, type Cell, type Status, type Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import { declareSize, freeCell, isCellIndex } from './cell-changes.ts'
 import { groupCommit } from './commit.ts'

@@ -73,7 +73,7 @@ describe.skipIf(!postgres.available)(`a ledger of ${UPLOADS} uploads on PostgreS
     const plans = await onServer(url, (client) =>
       Promise.all(
         asked.map(async ({ text, values }) => {
-          const { rows } = await client.query(`EXPLAIN (ANALYZE, FORMAT JSON) ${text}`, values as unknown[])
+          const { rows } = await client.query(`EXPLAIN (ANALYZE, FORMAT JSON) ${text}`, values)
           return rows[0]['QUERY PLAN'][0].Plan as Step
         }),
       ),
@@ -94,7 +94,7 @@ describe.skipIf(!postgres.available)(`a ledger of ${UPLOADS} uploads on PostgreS
       await client.query('BEGIN')
       const rows: number[] = []
       for (const { text, values } of asked) {
-        const answer = await client.query(`EXPLAIN (ANALYZE, FORMAT JSON) ${text}`, values as unknown[])
+        const answer = await client.query(`EXPLAIN (ANALYZE, FORMAT JSON) ${text}`, values)
         rows.push(rowsRead(answer.rows[0]['QUERY PLAN'][0].Plan as Step))
       }
       await client.query('ROLLBACK')

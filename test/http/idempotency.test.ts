@@ -166,6 +166,9 @@ describe('a chunk', () => {
     }
     expect((await put(id, 0, 'k', chunk(0), asBase64)).status).toBe(202)
     expect(refused(await put(id, 0, 'k', chunk(1), digest(chunk(1))))).toEqual(CONFLICT)
+    await remove(id)
+    expect(refused(await put(id, 0, 'k', chunk(1), digest(chunk(1))))).toEqual(CONFLICT)
+    expect((await put(id, 0, 'k', chunk(0), digest(chunk(0)))).status).toBe(202)
   })
 
   test('that failed takes no key', async () => {

@@ -1,7 +1,8 @@
 import { beforeEach, expect, test } from 'vitest'
 import { bytesOf } from '../support/bytes.ts'
 import { clientOf, patchAt, TUS, type Answer, type Client } from '../support/client.ts'
-import { BOB, useServer, type TestServer } from '../support/server.ts'
+import { useFolder } from '../support/folder.ts'
+import { BOB, startTestServer, useServer, type TestServer } from '../support/server.ts'
 
 const QUOTA = 10_000
 const BYTES = bytesOf(QUOTA)
@@ -56,7 +57,7 @@ test('of many creations at once in both dialects as many succeed as fit', async 
   const answers = await Promise.all(
     Array.from({ length: 24 }, (_, i) => (i % 2 ? init(999) : createTus({ 'Upload-Length': '999' }))),
   )
-  const statuses = answers.map(({ status }) => status).toSorted()
+  const statuses = answers.map(({ status }) => status).toSorted((a, b) => a - b)
   expect(statuses).toEqual([...Array(10).fill(201), ...Array(14).fill(413)])
 })
 
@@ -95,4 +96,27 @@ test('an init that is refused takes no Idempotency-Key, and one that comes again
   await alice('DELETE', `/v1/uploads/${json.upload_id}`)
   for (let i = 0; i < 3; i++) expect((await init(5_000, alice, key)).status).toBe(201)
   expect((await init(5_000)).status).toBe(201)
+})
+
+test('a start counts what was created while there was no quota', async () => {
+  const root = await useFolder()
+  const withQuota = async (quota: number, work: (call: Client) => Promise<void>) => {
+    const other = await startTestServer({ MAX_BYTES_PER_USER: String(quota) }, root)
+    await work(clientOf(other.url)).finally(() => other.close())
+  }
+  await withQuota(QUOTA, async (call) => {
+    expect((await init(4_000, call)).status).toBe(201)
+  })
+  await withQuota(0, async (call) => {
+    expect((await init(5_000, call)).status).toBe(201)
+  })
+  await withQuota(QUOTA, async (call) => {
+    expect((await init(1_001, call)).status).toBe(413)
+    expect((await init(1_000, call)).status).toBe(201)
+  })
+  await withQuota(5_000, async (call) => {
+    expect((await init(1, call)).status).toBe(413)
+    expect((await init(0, call)).status).toBe(201)
+    expect((await call('GET', '/v1/uploads')).json.uploads).toHaveLength(4)
+  })
 })
