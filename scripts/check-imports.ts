@@ -36,7 +36,8 @@ export const TABLE: readonly Row[] = [
   { part: 'observe/',   from: ['core/'],                                           npm: [ALL],        node: true },
   { part: 'http/',      from: ['core/', 'uploads/'],          types: [ALL],        npm: [ALL],        node: true },
   { part: 'app.ts',     from: ['core/', 'http/', 'observe/'], types: ['uploads/'], npm: [ALL],        node: true },
-  { part: 'config.ts',  from: ['core/'],                                           npm: [ALL],        node: true },
+  { part: 'config.ts',  from: ['core/', 'jwt-key.ts'],                             npm: [ALL],        node: true },
+  { part: 'jwt-key.ts', from: [],                                                  npm: [],           node: true },
   { part: 'server.ts',  from: [ALL],                                               npm: [ALL],        node: true },
   { part: 'main.ts',    from: [ALL],                                               npm: [ALL],        node: true },
 ]

@@ -2,13 +2,13 @@ import { randomUUID } from 'node:crypto'
 import express, { type Express, type Request, type Response } from 'express'
 import { HttpError, unavailable } from './core/errors.ts'
 import type { Gate } from './core/ports.ts'
-import type { Authenticate } from './http/auth.ts'
 import { applyCors } from './http/cors.ts'
 import { serveFile } from './http/download.ts'
 import { sendNativeError, sendTusError } from './http/errors.ts'
 import type { Exchange, Guard, Handler, OpenBody } from './http/exchange.ts'
 import * as may from './http/guards.ts'
 import { orAgain } from './http/idempotency.ts'
+import { identifier, type Identification } from './http/identify.ts'
 import { json as jsonBody } from './http/json.ts'
 import * as native from './http/native.ts'
 import * as operate from './http/operations.ts'
@@ -20,7 +20,8 @@ import type { Uploads } from './uploads/use-cases.ts'
 export interface App {
   uploads: Uploads
   gate: Gate
-  authenticate: Authenticate
+  identification: Identification
+  adminUserIds: readonly string[]
   openBody: OpenBody
   tus: TusOptions
   corsAllowedOrigins: readonly string[]
@@ -39,7 +40,8 @@ export type Route = readonly [method: Method, path: string, who: Guard, admissio
 export function routes({
   uploads,
   gate,
-  authenticate,
+  identification,
+  adminUserIds,
   openBody,
   tus,
   operations,
@@ -47,15 +49,18 @@ export function routes({
   stallTimeoutMs,
 }: App): Route[] {
   const { nobody, none } = may
-  const anyUser = may.anyUser(authenticate)
-  const owner = may.owner(authenticate, uploads)
+  const identify = identifier(identification)
+  const anyUser = may.anyUser(identify)
+  const owner = may.owner(identify, uploads)
   /** The owner; and where the upload is gone, who was it, for what is asked again under the same key. */
   const again = {
     chunk: orAgain(owner, uploads, native.chunkOnce),
     complete: orAgain(owner, uploads, native.completeOnce),
   }
+  const admin = may.admin(identify, adminUserIds)
   const json = jsonBody(openBody)
   const body = may.body(gate)
+  const patientBody = may.patientBody(gate)
   const maybeBody = may.maybeBody(gate)
   const scraper = operate.scraper(metricsToken)
   const speakTus = createTus(uploads, openBody, tus)
@@ -77,9 +82,11 @@ export function routes({
     ['OPTIONS', '/files{/:id}',                  nobody,    none,      speakTus],
     ['POST',    '/files',                        anyUser,   maybeBody, speakTus],
     ['HEAD',    '/files/:id',                    owner,     none,      speakTus],
-    ['PATCH',   '/files/:id',                    owner,     body,      speakTus],
+    ['PATCH',   '/files/:id',                    owner,     patientBody, speakTus],
     ['DELETE',  '/files/:id',                    owner,     none,      speakTus],
     ['GET',     '/files/:id',                    owner,     none,      download],
+
+    ['POST',    '/v1/admin/cleanup',             admin,     none,      operate.cleanup(operations)],
 
     ['GET',     '/health',                       nobody,    none,      operate.health()],
     ['GET',     '/ready',                        nobody,    none,      operate.ready(operations)],
@@ -103,6 +110,8 @@ export function createApp(app: App): Express {
   server.set('query parser', 'simple')
   server.set('case sensitive routing', true)
   server.use((req, res, next) => {
+    // Behind the last answer of a connection nothing is served (RFC 9112 section 9.6).
+    if (req.socket.writableEnded) return
     overrideMethod(req)
     if (!applyCors(req, res, app.corsAllowedOrigins)) next()
   })
@@ -113,6 +122,7 @@ export function createApp(app: App): Express {
       try {
         if (app.operations.draining() && !ALWAYS_OPEN.has(path))
           throw unavailable('The server is shutting down.')
+        if (!isMet(req.headers.expect)) throw new HttpError('expectation_failed')
         await work(exchange)
       } catch (error) {
         sendError(exchange, error)
@@ -143,6 +153,9 @@ export function createApp(app: App): Express {
   )
   return server
 }
+
+/** What a client may expect of us (RFC 9110 section 10.1.1). */
+const isMet = (expect = ''): boolean => /^\s*(100-continue)?\s*$/i.test(expect)
 
 const SANE_ID = /^[\w.:-]{1,128}$/
 

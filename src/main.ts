@@ -6,6 +6,9 @@ import { startServer } from './server.ts'
 
 if (existsSync('.env')) process.loadEnvFile('.env')
 
+/** beyond its grace: a disk that does not answer must not keep the process for ever */
+const HANGS_AFTER_MS = 10_000
+
 const config = readConfig()
 const log = createLog(config.logLevel)
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
@@ -19,11 +22,22 @@ if (config.developmentKeys)
 
 try {
   const server = await startServer(config, { log, version })
+  const end = (code: number) => log.flush(() => process.exit(code))
   const stop = async (signal: string): Promise<void> => {
     log.info({ signal }, 'shutting down')
-    await server.close()
-    log.info('bye')
-    log.flush(() => process.exit(0))
+    const late = setTimeout(() => {
+      log.fatal('the shutdown hangs')
+      end(1)
+    }, config.shutdownGraceMs + HANGS_AFTER_MS)
+    try {
+      await server.close()
+      clearTimeout(late)
+      log.info('bye')
+      end(0)
+    } catch (error) {
+      log.fatal({ err: error }, 'the server could not shut down')
+      end(1)
+    }
   }
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(signal))
   greet(config, server.url)
@@ -43,16 +57,24 @@ function readConfig(): Config {
 }
 
 /** For the person at the terminal; everything after it is log lines. */
-function greet({ databaseUrl, storageRoot, apiKeys, developmentKeys }: Config, url: string): void {
+function greet(config: Config, url: string): void {
+  const { databaseUrl, storage, authMode, apiKeys, developmentKeys } = config
   const key = developmentKeys ? [...apiKeys.keys()][0] : 'YOUR_KEY'
+  const credentials = authMode === 'jwt' ? 'Authorization: Bearer YOUR_TOKEN' : `X-API-Key: ${key}`
   process.stdout.write(
     [
       `Upload server ${version} on ${url}`,
-      `  store     local disk, ${storageRoot}`,
+      `  store     ${placeOf(storage)}`,
       `  database  ${shownUrl(databaseUrl)}`,
       'Try it:',
-      `  curl -i -H 'X-API-Key: ${key}' -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 5' -H 'Content-Type: application/offset+octet-stream' --data-binary hello ${url}/files`,
+      `  curl -i -H '${credentials}' -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 5' -H 'Content-Type: application/offset+octet-stream' --data-binary hello ${url}/files`,
       '',
     ].join('\n'),
   )
+}
+
+function placeOf(storage: Config['storage']): string {
+  if (storage.backend === 'local') return `local disk, ${storage.root}`
+  const { backend, bucket, keyPrefix, endpoint, region } = storage
+  return `${backend === 'r2' ? 'R2' : 'S3'}, ${bucket}/${keyPrefix} at ${endpoint ?? region}`
 }

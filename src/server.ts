@@ -1,22 +1,36 @@
+import { randomUUID } from 'node:crypto'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { hostname } from 'node:os'
+import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { createGate } from './admission/gate.ts'
+import { createLeaseLocker } from './admission/lease-locker.ts'
 import { createLocker } from './admission/locker.ts'
+import { createGuessLimit, createRequestLimit } from './admission/rate-limits.ts'
 import { createApp } from './app.ts'
 import type { Config } from './config.ts'
 import { unavailable } from './core/errors.ts'
-import type { Body } from './core/ports.ts'
+import { createExpiryClock } from './core/expiry-clock.ts'
+import type { Body, ChunkStore, Leases, Meter, StorageNotes } from './core/ports.ts'
 import { createAuthenticator } from './http/auth.ts'
 import { openBody } from './http/body.ts'
+import { mostConnections } from './http/connections.ts'
+import { answerMalformed } from './http/early.ts'
 import type { OpenBody } from './http/exchange.ts'
-import { createLedger } from './ledger/ledger.ts'
+import type { Cleanup } from './http/operations.ts'
+import { claimDatabase, type Claim } from './ledger/claim.ts'
+import { createLeases } from './ledger/leases.ts'
 import { migrateUp } from './ledger/migrate.ts'
-import { openDb } from './ledger/open.ts'
+import { openLedger } from './ledger/open-ledger.ts'
+import { providerOf, sqlitePath } from './ledger/url.ts'
 import { logRequest } from './observe/log.ts'
 import { createMetrics } from './observe/metrics.ts'
+import { forceAncestors } from './stores/durable.ts'
+import { heldBack } from './stores/held-back.ts'
 import { createLocalStore } from './stores/local.ts'
+import { createS3Store } from './stores/s3/store.ts'
 import { createUploads, type Uploads } from './uploads/use-cases.ts'
 
 export interface RunningServer {
@@ -25,37 +39,62 @@ export interface RunningServer {
   close(): Promise<void>
 }
 
-const REAP_EVERY_MS = 60_000
+/** how long an expired lease is left to those who may still believe in it */
+const SWEEP_AFTER_MS = 60_000
+/** how long, of its grace, a shutdown leaves bodies that it ended to commit what they brought, and to answer */
+const COMMIT_PATIENCE_MS = 2_000
 /** how long a shutdown waits for a chore that is under way */
 const CHORE_PATIENCE_MS = 2_000
+/** between the end of bodies and that of connections, when a shutdown's grace is over */
+const LAST_WORDS_MS = 2_000
+/** what a process needs to end, beyond its grace */
+const ENDING_MS = LAST_WORDS_MS + CHORE_PATIENCE_MS + 2_000
 /** room for one URL of a part */
 const CONCAT_URL_BYTES = 160
 
+interface Program {
+  log: Logger
+  version: string
+}
+
 /** Builds the rooms of a process, wires them and listens. */
-export async function startServer(
-  config: Config,
-  { log, version }: { log: Logger; version: string },
-): Promise<RunningServer> {
+export async function startServer(config: Config, program: Program): Promise<RunningServer> {
+  const claim = await claimDatabase(config.databaseUrl, {
+    shared: config.leases,
+    // After a restart the process before may be in the middle of its shutdown.
+    patienceMs: config.shutdownGraceMs + ENDING_MS,
+    onWait: (file) =>
+      program.log.warn({ file }, 'another process works on the database; waiting for its end'),
+  })
+  try {
+    return await build(config, program, claim)
+  } catch (error) {
+    claim.release()
+    throw error
+  }
+}
+
+async function build(config: Config, { log, version }: Program, claim: Claim): Promise<RunningServer> {
   const applied = await migrateUp(config.databaseUrl)
   if (applied.length > 0) log.info({ applied }, 'migrations applied')
-  const ledger = createLedger(
-    await openDb(config.databaseUrl, {
-      poolSize: config.databasePoolSize,
-      statementTimeoutMs: config.databaseStatementTimeoutMs,
-    }),
-    config,
-  )
-  await ledger.forgetUsage()
-  const store = createLocalStore(config.storageRoot)
+  const { db, ledger, isFull } = await openLedger(config)
+  const leases = config.leases ? createLeases(db, `${hostname()} ${process.pid} ${randomUUID()}`) : null
+  const inner = createLocker()
   const metrics = createMetrics()
+  const store = heldBack(openStore(config, ledger, metrics.meter), isFull)
+  if (config.durability === 'disk') await forceFolders(config)
   const gate = createGate(config, metrics.meter)
   metrics.watchLoad(gate.load)
   const uploads = createUploads({
     ledger,
     store,
-    locker: createLocker(),
+    locker: leases ? createLeaseLocker({ leases, inner }) : inner,
     meter: metrics.meter,
     now: () => new Date(),
+    expiryNow: createExpiryClock(
+      { wallMs: () => Date.now(), steadyMs: () => performance.now() },
+      config.uploadTtlMs,
+    ),
     limits: config,
   })
 
@@ -64,7 +103,14 @@ export async function startServer(
   const app = createApp({
     uploads,
     gate,
-    authenticate: createAuthenticator(config.apiKeys),
+    identification: {
+      authenticate: createAuthenticator(config),
+      mayRequest: createRequestLimit(config.apiRateLimitPerMinute),
+      mayGuess: createGuessLimit(config.authFailuresPerMinute),
+      trustProxy: config.trustProxy,
+      meter: metrics.meter,
+    },
+    adminUserIds: config.adminUserIds,
     openBody: bodies.open,
     tus: {
       maxUploadBytes: config.maxUploadBytes,
@@ -80,6 +126,7 @@ export async function startServer(
         await Promise.all([ledger.check(), store.check()])
       },
       renderMetrics: metrics.render,
+      cleanUp: () => chores.cleanUp(),
     },
     metricsToken: config.metricsToken,
     stallTimeoutMs: config.bodyIdleTimeoutMs,
@@ -93,7 +140,8 @@ export async function startServer(
     {
       // A healthy slow upload may take hours: silence ends a body, not its length.
       requestTimeout: 0,
-      headersTimeout: 30_000,
+      headersTimeout: config.headerTimeoutMs,
+      connectionsCheckingInterval: Math.min(config.headerTimeoutMs / 4, 5_000),
       keepAliveTimeout: 65_000,
       highWaterMark: 256 * 1024,
       // An Upload-Concat header names every part by its URL.
@@ -101,30 +149,50 @@ export async function startServer(
     },
     app,
   )
-  // Without a listener node would send 100 Continue before we know whether we want the body.
-  server.on('checkContinue', app)
+  const most = mostConnections()
+  if (Number.isFinite(most)) server.maxConnections = most
+  // Without listeners node would send 100 Continue before we know whether we want the body, and answer
+  // other expectations itself.
+  server.on('checkContinue', app).on('checkExpectation', app)
+  server.on('clientError', answerMalformed)
   await listen(server, config)
-  const chores = startChores(uploads, log)
+  // Out of file handles, say. The next connection may find one.
+  server.on('error', (error) => log.error({ err: error }, 'a connection could not be accepted'))
+  const chores = startChores({ uploads, leases, log, reapIntervalMs: config.reapIntervalMs })
 
   return {
     url: urlOf(server, config.host),
     async close() {
       draining = true
+      gate.stopWaiting(unavailable('The server is shutting down.'))
       const idle = chores.stop()
       const closed = new Promise((resolve) => server.close(resolve))
       server.closeIdleConnections()
       const sweep = setInterval(() => server.closeIdleConnections(), 100)
-      const grace = setTimeout(() => {
-        bodies.stopAll()
-        setTimeout(() => server.closeAllConnections(), 2_000).unref()
-      }, config.shutdownGraceMs)
+      const { shutdownGraceMs: graceMs } = config
+      const bodiesEnd = setTimeout(bodies.stopAll, graceMs - Math.min(graceMs / 2, COMMIT_PATIENCE_MS))
+      const connectionsEnd = setTimeout(() => server.closeAllConnections(), graceMs)
       await closed
       clearInterval(sweep)
-      clearTimeout(grace)
+      clearTimeout(bodiesEnd)
+      clearTimeout(connectionsEnd)
       await idle
       await ledger.close()
+      claim.release()
     },
   }
+}
+
+function openStore(config: Config, notes: StorageNotes, meter: Meter): ChunkStore {
+  const { storage } = config
+  if (storage.backend === 'local') return createLocalStore(storage.root, config)
+  return createS3Store({ ...storage, name: storage.backend }, { notes, meter })
+}
+
+/** SQLite forces the folder of its file, the store those in its root; the rest of the way is up to us. */
+async function forceFolders({ storage, databaseUrl }: Config): Promise<void> {
+  if (storage.backend === 'local') await forceAncestors(storage.root)
+  if (providerOf(databaseUrl) === 'sqlite') await forceAncestors(path.dirname(sqlitePath(databaseUrl)))
 }
 
 const listen = (server: Server, { host, port }: Config) =>
@@ -157,35 +225,72 @@ function trackBodies({ bodyIdleTimeoutMs }: Config): { open: OpenBody; stopAll()
   }
 }
 
+interface Chores {
+  /** Reaps once what runs already is over. */
+  cleanUp(): Promise<Cleanup>
+  stop(): Promise<void>
+}
+
+interface ChoreParts {
+  uploads: Uploads
+  leases: Leases | null
+  log: Logger
+  /** about: processes that were started together shall not keep step */
+  reapIntervalMs: number
+}
+
 /** What is done beside requests: finishing what a crash left, and reaping, one run at a time. */
-function startChores(uploads: Uploads, log: Logger): { stop(): Promise<void> } {
+function startChores({ uploads, leases, log, reapIntervalMs }: ChoreParts): Chores {
   const stopping = new AbortController()
+  const reap = async (): Promise<Cleanup> => {
+    let failedUploads = 0
+    const reaped = await uploads.reap((error, id) => {
+      failedUploads += 1
+      log.error({ err: error, upload_id: id }, 'an expired upload could not be removed')
+    }, stopping.signal)
+    if (reaped.expiredUploads + reaped.removedUploads > 0) log.info(reaped, 'reaped')
+    return { ...reaped, failedUploads }
+  }
+  let reaping: Promise<unknown> = Promise.resolve()
+  // Two at once would count the same upload twice.
+  const cleanUp = (): Promise<Cleanup> => {
+    const next = reaping.then(reap)
+    reaping = next.catch(() => {})
+    return next
+  }
   const run = async (): Promise<void> => {
     try {
       await uploads.resumeFinalizing(
         (error, id) => log.error({ err: error, upload_id: id }, 'an upload could not be completed'),
         stopping.signal,
       )
-      const reaped = await uploads.reap(
-        (error, id) => log.error({ err: error, upload_id: id }, 'an expired upload could not be removed'),
-        stopping.signal,
-      )
-      if (reaped.expiredUploads + reaped.removedUploads > 0) log.info(reaped, 'reaped')
+      await cleanUp()
       await uploads.forgetKeys(stopping.signal)
+      await leases?.sweep({ ms: SWEEP_AFTER_MS })
     } catch (error) {
       log.error({ err: error }, 'the reaper could not run')
     }
   }
-  let running = run()
-  const timer = setInterval(() => {
-    running = running.then(run)
-  }, REAP_EVERY_MS)
+  let timer: NodeJS.Timeout | undefined
+  const loop = async (): Promise<void> => {
+    await run()
+    if (stopping.signal.aborted) return
+    timer = setTimeout(
+      () => {
+        running = loop()
+      },
+      reapIntervalMs * (0.75 + Math.random() / 2),
+    )
+  }
+  let running = loop()
   return {
+    cleanUp,
     async stop() {
-      clearInterval(timer)
+      clearTimeout(timer)
       stopping.abort()
       // What is being copied goes on after the next start as well.
-      await Promise.race([running, sleep(CHORE_PATIENCE_MS, undefined, { ref: false })])
+      const over = Promise.all([running, reaping])
+      await Promise.race([over, sleep(CHORE_PATIENCE_MS, undefined, { ref: false })])
     },
   }
 }

@@ -76,6 +76,11 @@ import { MAX_CELLS } from './core/geometry.ts'
 import { localStore } from './stores/local.ts' // planted
 export const port = globalThis.process.env.PORT // planted
 `,
+  'src/jwt-key.ts': `
+import { createSecretKey } from 'node:crypto'
+import { jwtVerify } from 'jose' // planted
+import type { Config } from './config.ts' // planted
+`,
   'src/server.ts': `
 import { app } from './app.ts'
 import { openLedger } from './ledger/ledger.ts'

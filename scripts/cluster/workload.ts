@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Upload } from 'tus-js-client'
 import { newClient, type Client } from '../load-test/client.ts'
 import { native, tus, type Dialect } from '../load-test/dialects.ts'
+import { downloadedSha256 } from '../load-test/download.ts'
 import { newPayload, type Payload } from '../load-test/payload.ts'
 import { newTally, type Tally } from '../load-test/tally.ts'
 
@@ -49,7 +48,7 @@ export async function runWorkload(options: WorkloadOptions): Promise<WorkloadRes
       const job = jobs[Math.floor(file / KINDS.length) % jobs.length] as Job
       try {
         const id = await job.upload[kind](file)
-        const got = await downloadedSha256(client, id)
+        const got = await downloadedSha256(client, id, DOWNLOAD_TRIES)
         if (got !== job.payload.sha256(file)) throw new Error(`${id} came down with other bytes`)
         files[kind] += 1
       } catch (error) {
@@ -112,17 +111,4 @@ function byTusJsClient(baseUrl: string, apiKey: string, bytes: Buffer, tally: Ta
     })
     upload.start()
   })
-}
-
-async function downloadedSha256(client: Client, id: string): Promise<string> {
-  for (let tries = 1; ; tries++) {
-    const hash = createHash('sha256')
-    const path = `/v1/uploads/${id}/download`
-    const sink = (piece: Buffer) => void hash.update(piece)
-    const answer = await client.send({ method: 'GET', path, sink }).catch((error: unknown) => error as Error)
-    if (!(answer instanceof Error) && answer.status === 200) return hash.digest('hex')
-    const what = answer instanceof Error ? answer.message : `status ${answer.status}`
-    if (tries === DOWNLOAD_TRIES) throw new Error(`${id} could not be downloaded: ${what}`)
-    await sleep(250)
-  }
 }

@@ -1,14 +1,16 @@
 import { throttled, type ThrottleReason } from '../core/errors.ts'
-import type { Admission, Gate, Meter } from '../core/ports.ts'
+import type { Admission, Gate, Meter, Wait } from '../core/ports.ts'
+import { createFairQueue } from './fair-queue.ts'
+import { createWorkers, type WorkerLimits } from './workers.ts'
 
-export interface GateLimits {
-  /** writes to storage at a time */
-  workerCount: number
-  /** writes that may wait before further bodies are refused */
+export interface GateLimits extends WorkerLimits {
+  /** bodies and writes that may wait before further bodies are refused */
   taskQueueMaxsize: number
   /** bodies open at a time, of all uploads and of one */
   maxGlobalInflightChunks: number
   maxInflightChunksPerUpload: number
+  /** how long a body waits to be admitted; 0 to refuse it at once */
+  admissionWaitMs: number
 }
 
 /** The gate's load, for the metrics. */
@@ -19,99 +21,102 @@ export interface GateLoad {
   workers: number
 }
 
+interface WaitingBody {
+  admit: () => void
+  refuse: (why: Error) => void
+}
+
 /**
- * Bodies are admitted, writes are scheduled: a slot covers one write and never a silent socket, so
- * trickling clients keep nobody from the disk. Waiting writes are served round-robin between owners
- * and, within one, between uploads.
+ * Bodies are admitted, writes are scheduled: a worker covers one write and never a silent socket, so
+ * trickling clients keep nobody from the disk. What waits, body or write, is served round-robin between
+ * owners and, within one, between uploads.
  */
-export function createGate(limits: GateLimits, meter: Pick<Meter, 'throttled'>): Gate & { load(): GateLoad } {
-  const openByUpload = new Map<string, number>()
-  const queue = createFairQueue()
+export function createGate(
+  limits: GateLimits,
+  meter: Pick<Meter, 'throttled'>,
+): Gate & { load(): GateLoad; stopWaiting(why: Error): void } {
+  const workers = createWorkers(limits)
+  const waiting = createFairQueue<WaitingBody>()
+  /** bodies of each upload, open and waiting */
+  const bodiesOf = new Map<string, number>()
   let open = 0
-  let busy = 0
+  let stopped: Error | null = null
 
+  const queued = () => waiting.size() + workers.queued()
   const refusal = (uploadId: string): ThrottleReason | null => {
-    if (queue.size() >= limits.taskQueueMaxsize) return 'queue_full'
-    if (open >= limits.maxGlobalInflightChunks) return 'global_inflight_limit'
-    if ((openByUpload.get(uploadId) ?? 0) >= limits.maxInflightChunksPerUpload) return 'upload_inflight_limit'
-    return null
+    if (queued() >= limits.taskQueueMaxsize) return 'queue_full'
+    if ((bodiesOf.get(uploadId) ?? 0) >= limits.maxInflightChunksPerUpload) return 'upload_inflight_limit'
+    return open >= limits.maxGlobalInflightChunks ? 'global_inflight_limit' : null
+  }
+  const refuse = (reason: ThrottleReason) => {
+    meter.throttled(reason)
+    return throttled(reason)
+  }
+  const count = (uploadId: string, change: 1 | -1) => {
+    const bodies = (bodiesOf.get(uploadId) ?? 0) + change
+    if (bodies > 0) bodiesOf.set(uploadId, bodies)
+    else bodiesOf.delete(uploadId)
+  }
+
+  /** Opens a body that is counted. */
+  const admission = (ownerId: string, uploadId: string): Admission => {
+    open += 1
+    let released = false
+    return {
+      ...workers.turnsOf(ownerId, uploadId),
+      release() {
+        if (released) return
+        released = true
+        count(uploadId, -1)
+        open -= 1
+        waiting.shift()?.admit()
+      },
+    }
+  }
+
+  const wait = (ownerId: string, uploadId: string): Wait => {
+    let giveUp: Wait['giveUp'] = () => {}
+    const admitted = new Promise<Admission>((resolve, reject) => {
+      const body: WaitingBody = {
+        admit() {
+          clearTimeout(timer)
+          resolve(admission(ownerId, uploadId))
+        },
+        refuse(why) {
+          clearTimeout(timer)
+          count(uploadId, -1)
+          reject(why)
+        },
+      }
+      giveUp = (why) => {
+        if (waiting.remove(ownerId, uploadId, body)) body.refuse(why)
+      }
+      const timer = setTimeout(() => giveUp(refuse('global_inflight_limit')), limits.admissionWaitMs)
+      waiting.push(ownerId, uploadId, body)
+    })
+    return { admitted, giveUp }
   }
 
   return {
-    admit(ownerId, uploadId): Admission {
+    admit(ownerId, uploadId) {
       const reason = refusal(uploadId)
-      if (reason) {
-        meter.throttled(reason)
-        throw throttled(reason)
-      }
-      open += 1
-      openByUpload.set(uploadId, (openByUpload.get(uploadId) ?? 0) + 1)
-      let released = false
-
-      return {
-        enter() {
-          if (busy < limits.workerCount) {
-            busy += 1
-            return undefined
-          }
-          return new Promise((resolve) => queue.push(ownerId, uploadId, resolve))
-        },
-        leave() {
-          const next = queue.shift()
-          if (next) next()
-          else busy -= 1
-        },
-        release() {
-          if (released) return
-          released = true
-          open -= 1
-          const left = (openByUpload.get(uploadId) ?? 1) - 1
-          if (left > 0) openByUpload.set(uploadId, left)
-          else openByUpload.delete(uploadId)
-        },
-      }
+      if (reason) throw refuse(reason)
+      count(uploadId, 1)
+      return admission(ownerId, uploadId)
     },
-    load: () => ({ inflight: open, queued: queue.size(), busy, workers: limits.workerCount }),
-  }
-}
-
-type Waiter = () => void
-
-/** Owners take turns, and so do the uploads of an owner. Maps keep their order: the first is next. */
-function createFairQueue() {
-  const owners = new Map<string, Map<string, Waiter[]>>()
-  let size = 0
-
-  return {
-    size: () => size,
-    push(ownerId: string, uploadId: string, waiter: Waiter): void {
-      const uploads = owners.get(ownerId) ?? new Map<string, Waiter[]>()
-      owners.set(ownerId, uploads)
-      const waiters = uploads.get(uploadId)
-      if (waiters) waiters.push(waiter)
-      else uploads.set(uploadId, [waiter])
-      size += 1
+    admitInTurn(ownerId, uploadId) {
+      const reason = refusal(uploadId)
+      const mayWait = reason === 'global_inflight_limit' && limits.admissionWaitMs > 0
+      if (reason && !mayWait) throw refuse(reason)
+      if (reason && stopped) throw stopped
+      count(uploadId, 1)
+      return reason ? wait(ownerId, uploadId) : admission(ownerId, uploadId)
     },
-    shift(): Waiter | undefined {
-      const owner = rotate(owners)
-      if (!owner) return undefined
-      const [ownerId, uploads] = owner
-      const upload = rotate(uploads)
-      const waiter = upload?.[1].shift()
-      if (upload?.[1].length === 0) uploads.delete(upload[0])
-      if (uploads.size === 0) owners.delete(ownerId)
-      size -= 1
-      return waiter
+    /** Sends away who waits to be admitted, and lets nobody wait any more. */
+    stopWaiting(why) {
+      stopped = why
+      for (let body = waiting.shift(); body; body = waiting.shift()) body.refuse(why)
     },
+    load: () => ({ inflight: open, queued: queued(), busy: workers.busy(), workers: limits.workerCount }),
   }
-}
-
-/** The first entry, sent to the back. */
-function rotate<T>(map: Map<string, T>): [string, T] | undefined {
-  const first = map.entries().next().value
-  if (first) {
-    map.delete(first[0])
-    map.set(first[0], first[1])
-  }
-  return first
 }

@@ -1,4 +1,4 @@
-import { HttpError } from '../core/errors.ts'
+import { locked } from '../core/errors.ts'
 import type { Hold, Holder, Locker, Place } from '../core/ports.ts'
 
 export interface LockerOptions {
@@ -23,7 +23,7 @@ interface Taken {
 
 const DEFAULTS: LockerOptions = { patienceMs: 30_000, lookMs: 500 }
 
-/** The locker of a single process. Waiters sleep in a queue; a look at idle holders is all that ticks. */
+/** The locker of a single process, and the first of two where there are more. Waiters sleep in a queue; a look at idle holders is all that ticks. */
 export function createLocker(options: Partial<LockerOptions> = {}): Locker {
   const { patienceMs, lookMs } = { ...DEFAULTS, ...options }
   const uploads = new Map<string, Map<Place, Taken>>()
@@ -76,7 +76,7 @@ export function createLocker(options: Partial<LockerOptions> = {}): Locker {
       const giveUp = () => {
         taken.waiting.splice(taken.waiting.indexOf(waiter), 1)
         countWaiter(-1)
-        reject(new HttpError('locked', { headers: { 'Retry-After': '1' } }))
+        reject(locked())
       }
       const waiter: Waiter = { holder, resolve, reject, timer: setTimeout(giveUp, patienceMs) }
       taken.waiting.push(waiter)
@@ -93,12 +93,11 @@ export function createLocker(options: Partial<LockerOptions> = {}): Locker {
       return holdOf(id, place, fresh)
     }
     if (taken.holder.idle()) taken.holder.yield()
-    else if (!wait) throw new HttpError('locked', { headers: { 'Retry-After': '1' } })
+    else if (!wait) throw locked()
     return queueFor(taken, id, place, holder)
   }
 
-  const writersOf = (id: string) =>
-    [...(uploads.get(id) ?? [])].filter(([place]) => place === 'append' || typeof place === 'number')
+  const writersOf = (id: string) => [...(uploads.get(id) ?? [])].filter(([place]) => isWriters(place))
 
   return {
     acquire,
@@ -114,3 +113,6 @@ export function createLocker(options: Partial<LockerOptions> = {}): Locker {
     },
   }
 }
+
+/** Whether bytes are written under it. */
+export const isWriters = (place: Place): boolean => place === 'append' || typeof place === 'number'

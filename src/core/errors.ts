@@ -4,7 +4,7 @@
  */
 const TABLE = {
   bad_request: [400, 'The request is malformed.'],
-  missing_api_key: [401, 'A valid API key is required, in X-API-Key or Authorization: Bearer.'],
+  missing_api_key: [401, 'A valid API key or token is required, in X-API-Key or Authorization: Bearer.'],
   forbidden: [403, 'This upload belongs to somebody else.'],
   not_found: [404, 'There is nothing here.'],
   conflict: [409, 'The upload is in a state that does not allow this.'],
@@ -16,9 +16,10 @@ const TABLE = {
   unsupported_media_type: [415, 'The body must be application/json.'],
   invalid_patch_type: [415, 'Content-Type must be application/offset+octet-stream.'],
   range_not_satisfiable: [416, 'No byte of the file lies in the range that was asked for.'],
+  expectation_failed: [417, 'Expect can only be 100-continue.'],
   unprocessable: [422, 'A field has a value that is not allowed.'],
   locked: [423, 'Another request is writing to this upload.'],
-  throttled: [429, 'Too many requests at once; try again.'],
+  throttled: [429, 'Too many requests; try again.'],
   checksum_mismatch: [460, 'The checksum of the body is not the announced one.'],
   client_closed: [499, 'The body broke off.'],
   internal_error: [500, 'Something went wrong on our side.'],
@@ -29,7 +30,12 @@ const TABLE = {
 export type ErrorCode = keyof typeof TABLE
 
 /** Why a request was throttled, as told in `X-RateLimit-Reason`. */
-export type ThrottleReason = 'queue_full' | 'global_inflight_limit' | 'upload_inflight_limit'
+export type ThrottleReason =
+  | 'queue_full'
+  | 'global_inflight_limit'
+  | 'upload_inflight_limit'
+  | 'api_key_rate_limit'
+  | 'auth_failure_limit'
 
 export interface ErrorDetails {
   /** Words for the client, in place of the table's. Never an internal message. */
@@ -58,12 +64,16 @@ export class HttpError extends Error {
 export const toHttpError = (error: unknown): HttpError =>
   error instanceof HttpError ? error : new HttpError('internal_error', { cause: error })
 
-/** Refused by the gate: 429 natively, 503 for tus clients, which give up on a 429. */
+/** Refused by a limit: 429 natively, 503 for tus clients, which give up on a 429. */
 export const throttled = (reason: ThrottleReason, retryAfterSeconds = 1): HttpError =>
   new HttpError('throttled', {
-    detail: `Too many requests at once (${reason}); try again.`,
+    detail: `Too many requests (${reason}); try again.`,
     headers: { 'Retry-After': String(retryAfterSeconds), 'X-RateLimit-Reason': reason },
   })
 
 export const unavailable = (detail?: string, cause?: unknown): HttpError =>
   new HttpError('unavailable', { ...(detail && { detail }), cause, headers: { 'Retry-After': '1' } })
+
+/** Another one has the place: again in a second. */
+export const locked = (detail?: string): HttpError =>
+  new HttpError('locked', { ...(detail && { detail }), headers: { 'Retry-After': '1' } })

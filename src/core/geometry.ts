@@ -33,24 +33,38 @@ export interface GeometryLimits {
   chunkSizeBytes: number
   /** the longest file, and what a deferred length is planned for */
   maxUploadBytes: number
+  /** the longest cell that the store takes; absent where there is no limit */
+  maxChunkBytes?: number | undefined
 }
 
 /**
  * The cell size of a new upload. The default grows to a multiple of 1 MiB where MAX_CELLS of it
  * would not hold the file.
- * @throws {HttpError} unprocessable 422: the client's own chunk_size would need too many cells
+ * @throws {HttpError} unprocessable 422: the client's own chunk_size would need too many cells, or
+ * longer ones than the store takes; payload_too_large 413: no size that the store takes would do
  */
 export function planChunkSize(size: number | null, requested: number | null, limits: GeometryLimits): number {
-  const longest = size ?? limits.maxUploadBytes
+  const { chunkSizeBytes, maxUploadBytes, maxChunkBytes = Number.POSITIVE_INFINITY } = limits
+  const longest = size ?? maxUploadBytes
   if (requested !== null) {
     if (Math.ceil(longest / requested) > MAX_CELLS)
       throw new HttpError('unprocessable', {
         detail: `chunk_size: ${requested} makes more than ${MAX_CELLS} chunks.`,
       })
+    // No cell is longer than the file.
+    if (Math.min(requested, longest) > maxChunkBytes)
+      throw new HttpError('unprocessable', {
+        detail: `chunk_size: this server takes chunks of ${maxChunkBytes} bytes at most.`,
+      })
     return requested
   }
   const least = Math.ceil(longest / MAX_CELLS)
-  return least <= limits.chunkSizeBytes ? limits.chunkSizeBytes : Math.ceil(least / MIB) * MIB
+  if (least <= chunkSizeBytes) return chunkSizeBytes
+  if (least > maxChunkBytes)
+    throw new HttpError('payload_too_large', {
+      detail: `The file would need chunks of more than the ${maxChunkBytes} bytes that this server takes.`,
+    })
+  return Math.min(Math.ceil(least / MIB) * MIB, maxChunkBytes)
 }
 
 /** The indexes below `count` that are not in `stored` (ascending). */

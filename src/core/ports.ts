@@ -56,13 +56,16 @@ export interface UploadLedger extends StorageNotes {
    * that, or when the upload takes no more. May be the last that a full upload waited for.
    */
   declareSize(id: string, size: number, at: Date, whenFull: Commit['whenFull']): Promise<Committed>
-  /** Gives up the committed bytes of one cell of an open upload; false when the upload isn't open. */
-  freeCell(id: string, index: number, at: Date): Promise<boolean>
   /**
-   * Compare-and-set along the state machine: true for exactly one caller. To FINALIZING or
-   * COMPLETED only when every cell is whole. To FAILED with a `reason`.
+   * Gives up the committed bytes of one cell of an open upload; false when the upload isn't open or a
+   * fence has fallen.
    */
-  transition(id: string, to: Status, at: Date, reason?: string): Promise<boolean>
+  freeCell(id: string, index: number, at: Date, fences?: readonly Fence[]): Promise<boolean>
+  /**
+   * Compare-and-set along the state machine: true for exactly one caller, and for none whose fence has
+   * fallen. To FINALIZING or COMPLETED only when every cell is whole. To FAILED with a `reason`.
+   */
+  transition(id: string, to: Status, at: Date, reason?: string, fences?: readonly Fence[]): Promise<boolean>
   /** Hides the upload for good (`get` answers null); an open one is ABORTED. @returns it; null when there is none */
   markDeleted(id: string, at: Date): Promise<Upload | null>
   /** Drops the rows of an upload whose bytes are gone. Idempotent. */
@@ -177,22 +180,38 @@ export interface Turn {
 /** Holds bytes; what counts is the ledger's business. */
 export interface ChunkStore {
   readonly name: string
+  /** The longest cell that it takes. Absent where there is no limit. */
+  readonly maxChunkBytes?: number
   /** Writes at most `length` bytes of the body at their absolute place. A broken body or a failed write is a result. */
   writeAt(write: Write): Promise<Written>
-  /** Reads at most `length` bytes of the body and compares them with what is stored at the place. */
+  /** Reads at most `length` bytes of the body, which are what is committed of the cell, and compares them with it. */
   compareAt(write: Write): Promise<Written & { same: boolean }>
   /** Makes one object of the cells; may be broken off and done again. Absent where cells are in place from the start. */
   finalize?(upload: Upload): Promise<void>
   /** Drops what `refs` name and no cell does any more. What it can't drop now, `finalize` and `remove` do. */
   discard?(upload: Upload, refs: readonly string[]): void
-  /** Writes the parts one behind the other, as the target's bytes. May be broken off and done again. */
+  /**
+   * Writes the parts one behind the other, as the target's bytes. May be broken off and done again. It
+   * may be that the parts take no more bytes then.
+   */
   concat(target: Upload, parts: readonly Upload[]): Promise<void>
   /** The bytes from `start` up to but not including `end`. */
   read(upload: Upload, range: { start: number; end: number }): AsyncIterable<Uint8Array>
+  /** A URL that gives the bytes to whoever has it, for a short time. Absent where downloads go through us. */
+  presign?(upload: Upload, headers: PresentedAs): Promise<string>
   /** Removes every byte of it, counted or not. Idempotent. */
   remove(upload: Upload): Promise<void>
+  /** How many bytes more it may take, as of a moment ago. Absent where there is no such bound. */
+  freeBytes?(): Promise<number>
   /** @throws when bytes can't be stored or read right now */
   check(): Promise<void>
+}
+
+/** What the answer to a download is to say of the file. */
+export interface PresentedAs {
+  contentType: string
+  contentDisposition: string
+  cacheControl: string
 }
 
 export interface Write {
@@ -206,13 +225,15 @@ export interface Write {
   turn: Turn
   /** sees every byte in order, as it is written */
   digest?: Digest
+  /** Fewer than `length` bytes will never be committed: they need not be in place. */
+  allOrNothing?: boolean
 }
 
 export interface Digest {
   update(bytes: Uint8Array): unknown
 }
 
-/** `bytes` are in place even when `failure` tells why there are no more. */
+/** `bytes` are in place (unless all or nothing was asked for, and they are not all) even when `failure` tells why there are no more. */
 export interface Written {
   bytes: number
   /** the store's own failure; a body that broke off tells in `body.cause` */
@@ -253,10 +274,60 @@ export interface Locker {
   drain(id: string): Promise<void>
 }
 
+/** A place as this process holds it before others: every taking has a token of its own. */
+export interface Lease extends Fence {
+  id: string
+}
+
+/** What others see of a lease. */
+export interface LeaseState {
+  place: Place
+  token: string
+  /** by the database's clock; 0 or less once anybody may take the place */
+  expiresInMs: number
+  /** whether the holder waits for a byte that does not come */
+  idle: boolean
+}
+
+/**
+ * Who of several processes holds what. One of these speaks for one process. Takings and fences are
+ * settled one after the other: no commit slips in behind a taking that it should have lost to.
+ */
+export interface Leases {
+  /**
+   * Takes a place that is free, whose lease has expired, or that this process left without a word.
+   * @returns null once it is ours, else how it is held
+   */
+  take(lease: Lease, ttlMs: number): Promise<LeaseState | null>
+  /** Prolongs leases. @returns those that are still ours, by token, and whether somebody wants the place */
+  renew(leases: readonly (Lease & { idle: boolean })[], ttlMs: number): Promise<Map<string, boolean>>
+  /** Once it resolves the place is free, if it was still ours. */
+  release(lease: Lease): Promise<void>
+  /** Asks the holder of a lease to give way: its next renewal tells it. */
+  ask(lease: Lease): Promise<void>
+  /** how other processes hold places of an upload; what has expired is left out */
+  elsewhere(id: string): Promise<LeaseState[]>
+  /** Makes expired leases void: of an upload, or all that have been expired for `ms`. */
+  sweep(which: { id: string } | { ms: number }): Promise<void>
+}
+
 /** Admission of bodies and the schedule of writes. */
 export interface Gate {
   /** @throws {HttpError} throttled 429 with its reason; the body is unread then */
   admit(ownerId: string, uploadId: string): Admission
+  /**
+   * Like `admit`, but where as many bodies are open as may be, it waits for a place instead, for a while.
+   * @throws {HttpError} throttled 429 with any other reason
+   */
+  admitInTurn(ownerId: string, uploadId: string): Admission | Wait
+}
+
+/** A body that waits to be admitted, unread: TCP holds its client back. */
+export interface Wait {
+  /** rejects with throttled 429 when no place came free in time, or with what it was given up for */
+  readonly admitted: Promise<Admission>
+  /** Leaves the queue, unless it is over. */
+  giveUp(why: Error): void
 }
 
 export interface Admission extends Turn {
@@ -275,4 +346,8 @@ export interface Meter {
   throttled(reason: ThrottleReason): void
   /** Seconds of one commit, from its call to its durability. */
   ledgerUpdate(seconds: number): void
+  /** A request to the storage that is tried again. */
+  storeRetried(operation: string): void
+  /** Seconds of one write to the storage that succeeded. */
+  storePut(seconds: number): void
 }

@@ -1,31 +1,60 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
-import { HttpError } from '../core/errors.ts'
+import type { Config } from '../config.ts'
+import { createKeyring } from './api-keys.ts'
+import { createJwtVerifier } from './jwt.ts'
 
-const hash = (key: string) => createHash('sha256').update(key).digest()
+/** Somebody whom we know. */
+export interface Caller {
+  userId: string
+  /** what their requests are counted by: the key, or the user of a token; never a secret */
+  countedBy: string
+}
+
+/** Somebody whom we don't know. */
+export interface Stranger {
+  userId: null
+  /** the key or token that did not count; null when there was none */
+  presented: string | null
+  cause?: unknown
+}
+
+/** Finds out who sends a request. Without a promise where no token has to be verified. */
+export type Authenticate = (headers: IncomingHttpHeaders) => Caller | Stranger | Promise<Caller | Stranger>
 
 /**
- * Finds the user of an API key. Keys are compared by hash, in constant time and all of them, so that
- * neither the time nor the answer tells anything about a key.
+ * By AUTH_MODE: a key in X-API-Key or as a bearer, a token as a bearer, or any of these. A key in
+ * X-API-Key is the one that counts.
  */
-export function createAuthenticator(apiKeys: ReadonlyMap<string, string>) {
-  const known = [...apiKeys].map(([key, userId]) => ({ hash: hash(key), userId }))
+export function createAuthenticator({
+  authMode,
+  apiKeys,
+  jwt,
+}: Pick<Config, 'authMode' | 'apiKeys' | 'jwt'>): Authenticate {
+  const holderOf = createKeyring(apiKeys)
+  const verify = jwt && createJwtVerifier(jwt)
 
-  /** @throws {HttpError} missing_api_key 401, the same for a missing and an unknown key */
-  return (headers: IncomingHttpHeaders): string => {
-    const given = hash(presentedKey(headers) ?? '')
-    let user: string | undefined
-    for (const entry of known) if (timingSafeEqual(entry.hash, given)) user = entry.userId
-    if (user === undefined)
-      throw new HttpError('missing_api_key', { headers: { 'WWW-Authenticate': 'Bearer' } })
-    return user
+  const byToken = async (token: string): Promise<Caller | Stranger> => {
+    const verdict = (await verify?.(token)) ?? { cause: undefined }
+    if ('cause' in verdict) return { userId: null, presented: token, cause: verdict.cause }
+    return { userId: verdict.userId, countedBy: `user ${verdict.userId}` }
+  }
+
+  return (headers) => {
+    const key = authMode === 'jwt' ? null : keyIn(headers)
+    const bearer = bearerOf(headers.authorization)
+    const presented = key ?? bearer
+    if (presented === null) return { userId: null, presented }
+    const holder = holderOf(presented)
+    if (holder) return { userId: holder.userId, countedBy: holder.keyName }
+    return key === null && verify ? byToken(presented) : { userId: null, presented }
   }
 }
 
-export type Authenticate = ReturnType<typeof createAuthenticator>
-
-function presentedKey(headers: IncomingHttpHeaders): string | undefined {
+const keyIn = (headers: IncomingHttpHeaders): string | null => {
   const key = headers['x-api-key']
-  if (typeof key === 'string' && key !== '') return key
-  return /^bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
+  return typeof key === 'string' && key !== '' ? key : null
 }
+
+/** The credentials of `Authorization: Bearer` (RFC 6750 section 2.1). */
+export const bearerOf = (header: string | undefined): string | null =>
+  /^bearer +(\S+)$/i.exec(header ?? '')?.[1] ?? null

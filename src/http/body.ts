@@ -61,7 +61,7 @@ export function openBody(req: IncomingMessage, res: ServerResponse, options: Bod
     new Promise<void>((resolve) => {
       const timer = setTimeout(() => finish(timedOut()), options.idleTimeoutMs)
       waiting = {
-        since: Date.now(),
+        since: performance.now(),
         wake: () => {
           clearTimeout(timer)
           resolve()
@@ -106,7 +106,7 @@ export function openBody(req: IncomingMessage, res: ServerResponse, options: Bod
       if (!ended && gatheredBytes < HIGH_WATER_BYTES && req.isPaused()) req.resume()
       return bytes
     },
-    idle: () => ended || req.destroyed || (waiting !== null && Date.now() - waiting.since >= IDLE_MS),
+    idle: () => ended || req.destroyed || (waiting !== null && performance.now() - waiting.since >= IDLE_MS),
     stop(why) {
       if (ended) return
       req.pause()

@@ -1,19 +1,17 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
-import { create as contentDisposition } from 'content-disposition'
 import { HttpError } from '../core/errors.ts'
 import type { ChunkStore } from '../core/ports.ts'
 import { type ByteRange, planRanges } from '../core/range.ts'
 import { publicStatus, type Upload } from '../core/upload.ts'
+import { contentHeaders, disposition, safeMediaType } from './content-headers.ts'
 import { httpDate, parseRange, rangeStillApplies } from './range-header.ts'
 
-/** Longer names overrun what clients take for headers, once they are percent-encoded. */
-const MAX_NAME_CHARACTERS = 200
 /** A client that takes nothing for so long has gone, and does not know it. */
 const STALL_TIMEOUT_MS = 60_000
 
 /**
- * Answers GET or HEAD with the bytes of an upload. Resolves without an error when the client goes
+ * Answers GET or HEAD with the bytes of an upload, or a GET with where the storage gives them. Resolves without an error when the client goes
  * away. When the store fails after the head went out, the connection is destroyed, so that no
  * client takes the part for the whole, and the store's error is thrown, to be logged only.
  * @throws {HttpError} conflict 409 before completion, precondition_failed 412, range_not_satisfiable 416
@@ -22,7 +20,7 @@ export const serveFile = async (
   req: IncomingMessage,
   res: ServerResponse,
   upload: Upload,
-  store: Pick<ChunkStore, 'read'>,
+  store: Pick<ChunkStore, 'read' | 'presign'>,
   stallTimeoutMs = STALL_TIMEOUT_MS,
 ): Promise<void> => {
   const { status, size } = upload
@@ -33,6 +31,17 @@ export const serveFile = async (
 
   const validators = validatorsOf(upload)
   const shared = cacheHeaders(validators)
+  const type = safeMediaType(upload.contentType)
+  if (store.presign && size > 0 && isForTheStorage(req, validators.etag)) {
+    const as = {
+      contentType: type,
+      contentDisposition: disposition(type, upload.fileName),
+      cacheControl: CACHE_CONTROL,
+    }
+    const location = await store.presign(upload, as)
+    res.writeHead(302, { Location: location, 'Cache-Control': 'no-store', 'Content-Length': 0 }).end()
+    return
+  }
   const verdict = judge(req.headers, validators)
   if (verdict === 'failed')
     throw new HttpError('precondition_failed', {
@@ -51,7 +60,6 @@ export const serveFile = async (
   if (ranges?.length === 0)
     throw new HttpError('range_not_satisfiable', { headers: { 'Content-Range': `bytes */${size}` } })
 
-  const type = safeMediaType(upload.contentType)
   const answer = planAnswer(ranges, size, type)
   answer.headers = { ...shared, ...contentHeaders(type, upload.fileName), ...answer.headers }
   if (req.method === 'HEAD') res.writeHead(answer.status, answer.headers).end()
@@ -248,48 +256,21 @@ const lists = (header: string, etag: string, alsoWith = ''): boolean =>
   header.trim() === '*' ||
   (header.match(/(?:W\/)?"[^"]*"/g) ?? []).some((tag) => tag === etag || tag === alsoWith + etag)
 
+/**
+ * Whether the storage is to answer in our place. It knows another ETag than ours, and no more than one
+ * range: what speaks of the one or asks for the other is for us.
+ */
+function isForTheStorage({ method, headers }: IncomingMessage, etag: string): boolean {
+  if (method !== 'GET' || headers.range?.includes(',')) return false
+  const named = [headers['if-match'], headers['if-none-match'], headers['if-range']?.toString()]
+  return !named.some((header) => header !== undefined && lists(header, etag, 'W/'))
+}
+
+const CACHE_CONTROL = 'private, no-cache'
+
 const cacheHeaders = ({ etag, modifiedMs }: Validators): OutgoingHttpHeaders => ({
   ETag: etag,
   'Last-Modified': new Date(modifiedMs).toUTCString(),
-  'Cache-Control': 'private, no-cache',
+  'Cache-Control': CACHE_CONTROL,
   'Cross-Origin-Resource-Policy': 'same-origin',
 })
-
-/** Whatever was uploaded, it must not run as a page of our origin. */
-const contentHeaders = (type: string, fileName: string): OutgoingHttpHeaders => ({
-  'Accept-Ranges': 'bytes',
-  'Content-Disposition': disposition(type, fileName),
-  'Content-Security-Policy': "sandbox; default-src 'none'",
-  'X-Content-Type-Options': 'nosniff',
-})
-
-/** media-type of RFC 9110 §8.3.1, so written that no input makes it backtrack for long. */
-const MEDIA_TYPE =
-  /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+(?:[\t ]*;(?:[\t ]*[\w!#$%&'*+.^`|~-]+=(?:[\w!#$%&'*+.^`|~-]+|"(?:[\t !\x23-\x5b\x5d-\x7e]|\\[\t -\x7e])*"))?)*$/
-
-const safeMediaType = (type: string | null): string =>
-  type !== null && MEDIA_TYPE.test(type) ? type : 'application/octet-stream'
-
-const INLINE = /^(?:(?:image|audio|video)\/[^;]+|text\/plain|application\/pdf)$/
-
-/** RFC 6266: a name in ASCII for everybody, and the real one in UTF-8 (RFC 8187) where they differ. */
-function disposition(mediaType: string, fileName: string): string {
-  const essence = mediaType.split(';', 1).join().trim().toLowerCase()
-  const name = safeFileName(fileName)
-  return contentDisposition(name, {
-    type: INLINE.test(essence) && !/svg|xml|html/.test(essence) ? 'inline' : 'attachment',
-    // RFC 6266 appendix D: clients disagree on escapes and on what looks like percent-encoding.
-    fallback: name.replace(/[^\x20-\x7e]|["%\\]/gu, '_'),
-  })
-}
-
-function safeFileName(fileName: string): string {
-  // Lone surrogates can't be encoded: Buffer makes them U+FFFD.
-  const segment = Buffer.from(fileName).toString().split(/[\\/]/).at(-1) ?? ''
-  // Control characters break headers, bidi ones disguise an extension.
-  const name = segment.replace(/[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu, '_').trim()
-  if (/^\.*$/.test(name)) return 'download'
-  const extension = /\.[^.]{1,16}$/.exec(name)?.[0] ?? ''
-  const stem = Array.from(name.slice(0, name.length - extension.length))
-  return stem.slice(0, MAX_NAME_CHARACTERS).join('') + extension
-}

@@ -3,31 +3,39 @@ import { HttpError } from '../core/errors.ts'
 import type { Gate } from '../core/ports.ts'
 import { isUploadId } from '../core/upload.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
-import type { Authenticate } from './auth.ts'
 import { answerEarly } from './early.ts'
-import type { Guard } from './exchange.ts'
+import type { Exchange, Guard } from './exchange.ts'
 import { bringsBytes } from './tus-request.ts'
 
 /** Anybody, without a key. */
 export const nobody: Guard = () => {}
 
-/** Any holder of a key. What is created belongs to that user, under an id that is chosen here. */
+/** Anybody whom we know. What is created belongs to that user, under an id that is chosen here. */
 export const anyUser =
-  (authenticate: Authenticate): Guard =>
-  (exchange) => {
-    exchange.userId = authenticate(exchange.req.headers)
+  (identify: Guard): Guard =>
+  async (exchange) => {
+    await identify(exchange)
     exchange.newId = randomUUID()
   }
 
 /** The owner of the upload in `:id`. */
 export const owner =
-  (authenticate: Authenticate, uploads: Uploads): Guard =>
+  (identify: Guard, uploads: Uploads): Guard =>
   async (exchange) => {
-    exchange.userId = authenticate(exchange.req.headers)
+    await identify(exchange)
     const id = exchange.req.params['id']
     if (typeof id !== 'string' || !isUploadId(id)) throw new HttpError('not_found')
     exchange.uploadId = id
     await uploads.authorise(id, exchange.userId)
+  }
+
+/** An administrator. */
+export const admin =
+  (identify: Guard, adminUserIds: readonly string[]): Guard =>
+  async (exchange) => {
+    await identify(exchange)
+    if (!adminUserIds.includes(exchange.userId))
+      throw new HttpError('forbidden', { detail: 'This is for administrators.' })
   }
 
 /** No body is read: one that comes all the same does not get in the way of the next request. */
@@ -37,11 +45,37 @@ export const none: Guard = ({ req, res }) => answerEarly(req, res)
 export const body =
   (gate: Gate): Guard =>
   (exchange) => {
-    exchange.admission = gate.admit(exchange.userId, exchange.uploadId || exchange.newId)
+    exchange.admission = gate.admit(exchange.userId, uploadOf(exchange))
+  }
+
+/**
+ * A body of bytes that waits unread, for a while, where as many are open as may be: tus clients give up
+ * after a few refusals, so they are held back instead.
+ */
+export const patientBody =
+  (gate: Gate): Guard =>
+  async (exchange) => {
+    const { socket } = exchange.req
+    const place = gate.admitInTurn(exchange.userId, uploadOf(exchange))
+    if (!('admitted' in place)) {
+      exchange.admission = place
+      return
+    }
+    const leave = () => place.giveUp(new HttpError('client_closed'))
+    // The socket's: a response that waits behind a pipelined one is never told. Paused, so that not even
+    // the pieces gather that node reads ahead.
+    socket.once('close', leave).pause()
+    try {
+      exchange.admission = await place.admitted
+    } finally {
+      socket.off('close', leave).resume()
+    }
   }
 
 /** A body of bytes that may be absent (creation-with-upload). */
 export const maybeBody =
   (gate: Gate): Guard =>
   (exchange) =>
-    (bringsBytes(exchange.req) ? body(gate) : none)(exchange)
+    (bringsBytes(exchange.req) ? patientBody(gate) : none)(exchange)
+
+const uploadOf = ({ uploadId, newId }: Exchange): string => uploadId || newId

@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { HttpError, unavailable } from '../core/errors.ts'
+import { bearerOf } from './auth.ts'
 import type { Guard, Handler } from './exchange.ts'
 
 /** What the process tells of itself. */
@@ -9,6 +10,17 @@ export interface Operations {
   /** @throws when the database or the storage does not answer */
   check: () => Promise<void>
   renderMetrics: () => Promise<{ contentType: string; text: string }>
+  /** Does now what is done once a minute. */
+  cleanUp: () => Promise<Cleanup>
+}
+
+/** What one clean-up did. */
+export interface Cleanup {
+  expiredUploads: number
+  removedUploads: number
+  removedObjects: number
+  /** uploads that it could not clean up; they are tried again */
+  failedUploads: number
 }
 
 /** Alive: the event loop turns. */
@@ -45,6 +57,20 @@ export const metrics =
     res.end(text)
   }
 
+/** Expiry and what deletions left behind, without waiting for the next minute. */
+export const cleanup =
+  ({ cleanUp }: Operations): Handler =>
+  async ({ res }) => {
+    const done = await cleanUp()
+    res.json({
+      status: 'ok',
+      expired_uploads: done.expiredUploads,
+      removed_uploads: done.removedUploads,
+      removed_objects: done.removedObjects,
+      failed_uploads: done.failedUploads,
+    })
+  }
+
 const digest = (text: string) => createHash('sha256').update(text).digest()
 
 /** Whoever holds the token, where one is set; else the network is the fence. */
@@ -52,7 +78,7 @@ export const scraper =
   (token: string | null): Guard =>
   ({ req }) => {
     if (token === null) return
-    const given = /^bearer +(\S+)$/i.exec(req.get('authorization') ?? '')?.[1] ?? ''
+    const given = bearerOf(req.get('authorization')) ?? ''
     if (!timingSafeEqual(digest(given), digest(token)))
       throw new HttpError('missing_api_key', {
         detail: 'The metrics need their token.',

@@ -1,6 +1,6 @@
 import { Metadata, Server, type Upload as TusUpload } from '@tus/server'
 import type { Response as Answer } from 'express'
-import { HttpError, toHttpError } from '../core/errors.ts'
+import { HttpError, locked, toHttpError } from '../core/errors.ts'
 import { APPEND_TYPE, parseBytes, TUS_VERSION, tusMetadata } from '../core/tus.ts'
 import type { Upload } from '../core/upload.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
@@ -129,7 +129,7 @@ const STOCK_CORS = /^access-control-/
 
 /** The answer to HEAD: what counts, by the ledger, without a lock. */
 function describe(upload: Upload, headers: Headers): void {
-  if (upload.status === 'FINALIZING') throw new HttpError('locked', { headers: { 'Retry-After': '1' } })
+  if (upload.status === 'FINALIZING') throw locked()
   if (upload.status === 'FAILED') throw new HttpError('gone', { detail: 'The upload has failed for good.' })
   headers.set('Cache-Control', 'no-store')
   headers.set('Upload-Offset', String(upload.offset))

@@ -2,6 +2,7 @@ import type { Commit, Committed } from '../core/ports.ts'
 import type { Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import type { Dialect } from './dialect.ts'
+import { fencesAmong, type Fences } from './fences.ts'
 import { growthOf, type Growth } from './growth.ts'
 import { planCommit, settle, type CellState, type PlannedCell } from './progress.ts'
 import type { Quota } from './quota.ts'
@@ -30,10 +31,12 @@ export async function commitAll(
   commits: Commit[],
 ): Promise<Committed[]> {
   if (dialect.locksRows) await hold(tx, dialect, commits)
+  const fences = await fencesAmong(tx, dialect, commits)
   const drafts = await load(tx, commits)
   const growth = await growthOf(tx, quota, uploadsOf(drafts))
   const results: Committed[] = []
-  for (const commit of commits) results.push(await apply(tx, drafts.get(commit.id), commit, growth))
+  for (const commit of commits)
+    results.push(await apply(tx, drafts.get(commit.id), commit, { fences, growth }))
   await write(tx, [...drafts.values()])
   await growth.charge(uploadsOf(drafts))
   return results
@@ -45,9 +48,10 @@ async function apply(
   tx: Client,
   draft: Draft | undefined,
   commit: Commit,
-  growth: Growth,
+  { fences, growth }: { fences: Fences; growth: Growth },
 ): Promise<Committed> {
   if (!draft) return { ok: false, upload: null }
+  if (!fences.hold(commit)) return { ok: false, upload: draft.upload }
   const progress = planCommit(draft.upload, commit, (index) => draft.cells.get(index) ?? null)
   if (progress === null) return { ok: false, upload: draft.upload }
   const refusal = growth.refusal(draft.upload, progress.cells)

@@ -15,7 +15,7 @@ const AWAY_KINDS = new Set([
   'DatabaseDoesNotExist',
   'TlsConnectionError',
 ])
-const AWAY_SQLITE_CODES = /^SQLITE_(BUSY|LOCKED|IOERR|CANTOPEN)/
+const AWAY_SQLITE_CODES = /^SQLITE_(BUSY|LOCKED|IOERR|CANTOPEN|READONLY)/
 /**
  * PostgreSQL's classes: connections (08), resources (53), intervention by an operator (57), such as a
  * shutdown or a statement's timeout, and the system's errors (58). And some of its codes: a server that has become a
@@ -47,6 +47,22 @@ export function surfaced(error: unknown): unknown {
     AWAY_SQLITE_CODES.test(originalCode) ||
     AWAY_SQLSTATES.test(originalCode)
   return away ? unavailable(undefined, error) : error
+}
+
+/** What is made of asynchronous methods, with their rejections as the port tells them. */
+export function surfacing<T extends object>(port: T): T {
+  const methods = Object.entries(port) as [string, (...args: unknown[]) => Promise<unknown>][]
+  const wrapped = methods.map(([name, method]) => [
+    name,
+    async (...args: unknown[]) => {
+      try {
+        return await method(...args)
+      } catch (error) {
+        throw surfaced(error)
+      }
+    },
+  ])
+  return Object.fromEntries(wrapped) as T
 }
 
 /** Whether a transaction was broken off because of another one: a deadlock, or rows that changed under it. */

@@ -1,5 +1,5 @@
 import { unavailable } from '../core/errors.ts'
-import type { UploadLedger } from '../core/ports.ts'
+import type { Fence, UploadLedger } from '../core/ports.ts'
 import { reservedBytes } from '../core/quota.ts'
 import { sourcesOf, type Cell, type Status, type Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
@@ -7,7 +7,8 @@ import { declareSize, freeCell, isCellIndex } from './cell-changes.ts'
 import { groupCommit } from './commit.ts'
 import { createCreation, findFinal } from './creation.ts'
 import type { Dialect } from './dialect.ts'
-import { surfaced } from './failures.ts'
+import { surfacing } from './failures.ts'
+import { fencesAmong } from './fences.ts'
 import { forget, look, note } from './keys.ts'
 import { END_OF_TIME, list, merged } from './list.ts'
 import type { Db } from './open.ts'
@@ -32,7 +33,7 @@ const IDS_PER_STATEMENT = 1000
 /** how long a database may take to answer whether it is there */
 const CHECK_MS = 5_000
 
-export interface LedgerOptions {
+export interface LedgerLimits {
   /** 0 for no quota */
   maxBytesPerUser?: number
 }
@@ -40,7 +41,7 @@ export interface LedgerOptions {
 /** The ledger on a database. It owns the client: `close` disconnects it. */
 export function createLedger(
   { client: db, dialect }: Db,
-  { maxBytesPerUser = 0 }: LedgerOptions = {},
+  { maxBytesPerUser = 0 }: LedgerLimits = {},
 ): UploadLedger {
   const transact = transactor({ client: db, dialect })
   const quota = maxBytesPerUser > 0 ? createQuota(maxBytesPerUser) : null
@@ -59,6 +60,9 @@ export function createLedger(
       return result
     })
 
+  const stand = async (tx: Client, id: string, fences: readonly Fence[]) =>
+    (await fencesAmong(tx, dialect, [{ id, fences }])).hold({ id, fences })
+
   const ledger: UploadLedger = {
     ...createCreation(db, transact, quota),
     findFinal: (key) => findFinal(db, key),
@@ -73,14 +77,15 @@ export function createLedger(
     claimStorageId: (id, storageId) => claimStorageId(db, id, storageId),
     markStaged: (id) => markStaged(db, id),
     storedCells: (id) => storedCells(db, id),
-    commit: (commit) => group.commit(commit),
+    commit: (commit) => group.add(commit),
     declareSize: (id, size, at, whenFull) =>
       counting(id, (tx, upload) => declareSize(tx, upload, size, at, whenFull)),
-    freeCell: (id, index, at) => counting(id, (tx, upload) => freeCell(tx, upload, index, at)),
-    transition: (id, to, at, reason) =>
-      quota && (to === 'FAILED' || to === 'ABORTED')
-        ? counting(id, (tx) => transition(tx, id, to, at, reason))
-        : transition(db, id, to, at, reason),
+    freeCell: (id, index, at, fences = []) =>
+      counting(id, async (tx, upload) => (await stand(tx, id, fences)) && freeCell(tx, upload, index, at)),
+    transition: (id, to, at, reason, fences = []) =>
+      fences.length === 0 && !(quota && (to === 'FAILED' || to === 'ABORTED'))
+        ? transition(db, id, to, at, reason)
+        : counting(id, async (tx) => (await stand(tx, id, fences)) && transition(tx, id, to, at, reason)),
     markDeleted: (id, at) =>
       quota ? counting(id, (tx) => markDeleted(tx, id, at)) : markDeleted(db, id, at),
     async purge(id) {
@@ -103,22 +108,6 @@ export function createLedger(
     },
   }
   return surfacing(ledger)
-}
-
-/** Every method's rejections as the port tells them. */
-function surfacing(ledger: UploadLedger): UploadLedger {
-  const methods = Object.entries(ledger) as [string, (...args: unknown[]) => Promise<unknown>][]
-  const wrapped = methods.map(([name, method]) => [
-    name,
-    async (...args: unknown[]) => {
-      try {
-        return await method(...args)
-      } catch (error) {
-        throw surfaced(error)
-      }
-    },
-  ])
-  return Object.fromEntries(wrapped) as UploadLedger
 }
 
 /** @throws {HttpError} unavailable 503 when it takes longer */

@@ -5,7 +5,7 @@ export interface PostgresOptions {
   url: string
   /** connections at a time */
   poolSize?: number
-  /** how long a statement may run or wait for a lock, and a transaction may do nothing */
+  /** how long a statement may run or wait for a lock */
   statementTimeoutMs?: number
 }
 
@@ -48,7 +48,7 @@ export const poolConfig = ({
   max: poolSize,
   idleTimeoutMillis: IDLE_MS,
   statement_timeout: statementTimeoutMs,
-  // A process that was stopped in mid-transaction must not hold up the others.
-  idle_in_transaction_session_timeout: statementTimeoutMs,
+  // What a process holds that was stopped in mid-transaction, the others get while they still wait for it.
+  idle_in_transaction_session_timeout: Math.ceil(statementTimeoutMs / 2),
   query_timeout: statementTimeoutMs + SILENCE_MS,
 })

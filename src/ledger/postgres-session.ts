@@ -33,7 +33,8 @@ export async function postgresSession(url: string): Promise<MigrationSession> {
   try {
     await client.connect()
   } catch (error) {
-    await client.end()
+    // A connection that was never made may never end.
+    void client.end()
     throw new Error(`The database ${shownUrl(url)} can't be reached: ${reasonOf(error)}`, { cause: error })
   }
   try {

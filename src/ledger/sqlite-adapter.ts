@@ -13,6 +13,8 @@ export interface SqliteOptions {
   path: string
   /** how long a statement waits for another process's write lock */
   busyTimeoutMs?: number
+  /** whether a commit is forced to the disk, so that it outlives a power failure; any outlives the process */
+  forceCommits?: boolean
 }
 
 const BUSY_TIMEOUT_MS = 5_000
@@ -40,7 +42,11 @@ export const sqliteAdapter = (options: SqliteOptions): SqlDriverAdapterFactory =
   connect: () => connect(options),
 })
 
-async function connect({ path, busyTimeoutMs = BUSY_TIMEOUT_MS }: SqliteOptions): Promise<SqlDriverAdapter> {
+async function connect({
+  path,
+  busyTimeoutMs = BUSY_TIMEOUT_MS,
+  forceCommits = false,
+}: SqliteOptions): Promise<SqlDriverAdapter> {
   const stock = await openStock(path)
   const { client } = stock
   let open: Promise<void> | undefined
@@ -109,7 +115,7 @@ async function connect({ path, busyTimeoutMs = BUSY_TIMEOUT_MS }: SqliteOptions)
   }
 
   await alone(async () => execute(client, 'PRAGMA journal_mode = WAL'))
-  execute(client, 'PRAGMA synchronous = NORMAL')
+  execute(client, `PRAGMA synchronous = ${forceCommits ? 'FULL' : 'NORMAL'}`)
   execute(client, 'PRAGMA foreign_keys = ON')
   keepStatements(client)
 
@@ -129,9 +135,10 @@ async function connect({ path, busyTimeoutMs = BUSY_TIMEOUT_MS }: SqliteOptions)
       try {
         // The driver leaves the log beside the file; so whoever copies the file alone has everything.
         execute(client, 'PRAGMA wal_checkpoint(TRUNCATE)')
-      } finally {
-        await stock.dispose()
+      } catch {
+        // On a full disk the log has to stay: what is in it counts all the same.
       }
+      await stock.dispose()
     },
   }
 }

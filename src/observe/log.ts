@@ -40,5 +40,9 @@ function reasonOf(failure: unknown, status: number): object {
   if (failure === undefined) return {}
   if (!(failure instanceof HttpError)) return { err: failure }
   const { code, message, cause } = failure
-  return { error_code: code, detail: message, ...(status >= 500 && cause instanceof Error && { err: cause }) }
+  const told = { error_code: code, detail: message }
+  if (!(cause instanceof Error)) return told
+  // Below 500 the client is at fault: what it did has a name, if that.
+  if (status >= 500) return { ...told, err: cause }
+  return 'code' in cause && typeof cause.code === 'string' ? { ...told, reason: cause.code } : told
 }

@@ -35,20 +35,18 @@ export function createMetrics(): Metrics {
   const bytes = counter('bytes_uploaded_total', 'Bytes that count, of every dialect.', ['dialect'])
   const chunks = counter('chunks_uploaded_total', 'Chunks that became whole.', ['dialect'])
   const failures = counter('chunk_upload_failures_total', 'Chunks and appends that failed.', ['dialect'])
-  const retries = counter('retries_total', 'Storage operations that were tried again.')
-  const throttled = counter('throttled_requests_total', 'Requests refused by the gate.', ['reason'])
+  const retries = counter('retries_total', 'Requests to the storage that were tried again.', ['operation'])
+  const throttled = counter('throttled_requests_total', 'Requests refused by a limit.', ['reason'])
   const created = counter('uploads_created_total', 'Uploads created.', ['dialect'])
   const completed = counter('uploads_completed_total', 'Uploads completed.', ['dialect'])
   const expired = counter('uploads_expired_total', 'Unfinished uploads that expired.')
   const update = histogram('db_update_latency_seconds', 'Time of a commit in the ledger.')
-  histogram('s3_put_latency_seconds', 'Time of a write to S3.')
+  const puts = histogram('s3_put_latency_seconds', 'Time of a write to S3.')
   const requests = histogram('http_request_duration_seconds', 'Time of a request.', [
     'method',
     'route',
     'status_code',
   ])
-  retries.inc(0)
-
   return {
     meter: {
       bytesStored: (count, dialect) => bytes.inc({ dialect }, count),
@@ -59,6 +57,8 @@ export function createMetrics(): Metrics {
       uploadExpired: () => expired.inc(),
       throttled: (reason) => throttled.inc({ reason }),
       ledgerUpdate: (seconds) => update.observe(seconds),
+      storeRetried: (operation) => retries.inc({ operation }),
+      storePut: (seconds) => puts.observe(seconds),
     },
     observeRequest: (method, route, status, seconds) =>
       requests.observe(

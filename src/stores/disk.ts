@@ -6,21 +6,18 @@ import { HttpError, unavailable } from '../core/errors.ts'
 export const openForReading = (file: string): Promise<FileHandle> =>
   open(file, constants.O_RDONLY | constants.O_NOFOLLOW)
 
-/**
- * Opens a file, and makes it and its folder when they are not there; never truncates, since writers of
- * other cells may be in it. The folder above that must exist: a disk that is not mounted is no place.
- */
-export async function openForWriting(file: string): Promise<FileHandle> {
-  const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
-  try {
-    return await open(file, flags, 0o640)
-  } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw error
-  }
-  await makeFolderFor(file)
-  return open(file, flags, 0o640)
-}
+/** Never truncates, since writers of other cells may be in the file. @throws ENOENT when there is none */
+export const openForWriting = (file: string): Promise<FileHandle> =>
+  open(file, constants.O_RDWR | constants.O_NOFOLLOW)
 
+/**
+ * The same, and makes the file when it is not there. Its folder must be.
+ * @throws ENOENT when that is not there
+ */
+export const openOrMake = (file: string): Promise<FileHandle> =>
+  open(file, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o640)
+
+/** The folder above that must be there: a disk that is not mounted is no place. */
 export async function makeFolderFor(file: string): Promise<void> {
   try {
     await mkdir(path.dirname(file))
@@ -36,6 +33,7 @@ export async function writeAll(file: FileHandle, batch: Uint8Array[], position: 
   let rest = batch
   while (done < total) {
     const { bytesWritten } = await file.writev(rest, position + done)
+    if (bytesWritten === 0) throw Object.assign(new Error('a write took no byte'), { code: 'EIO' })
     done += bytesWritten
     if (done < total) rest = dropBytes(rest, bytesWritten)
   }

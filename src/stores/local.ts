@@ -1,14 +1,22 @@
-import { mkdirSync } from 'node:fs'
-import { access, constants, rm, stat, type FileHandle } from 'node:fs/promises'
+import { access, constants, stat, statfs } from 'node:fs/promises'
 import path from 'node:path'
 import { FileStore } from '@tus/file-store'
-import type { ChunkStore, Write, Written } from '../core/ports.ts'
-import { codeOf, openForReading, openForWriting, storageError, writeAll } from './disk.ts'
+import type { ChunkStore } from '../core/ports.ts'
+import { isFinal } from '../core/upload.ts'
+import { compareBody } from './compare-body.ts'
+import { codeOf, storageError } from './disk.ts'
+import { forcing } from './durable.ts'
 import { readFile } from './file-reader.ts'
-import { joinFiles, unfinishedJoin } from './join-files.ts'
+import { joinFiles, removeUnfinishedJoins } from './join-files.ts'
+import { openRoot, type StorageRoot } from './root.ts'
+import { writeBody } from './write-body.ts'
 
-/** One system call writes up to this much. */
-const BATCH_BYTES = 1024 * 1024
+const FREE_BYTES_FOR_MS = 1_000
+
+export interface LocalStoreOptions {
+  /** what written bytes outlive before they count: a crash of the process, or a power failure as well */
+  durability?: 'process' | 'disk'
+}
 
 /**
  * Bytes on the local disk: one file an upload, written in place by position, sparse where chunks
@@ -17,40 +25,95 @@ const BATCH_BYTES = 1024 * 1024
  * @tus/file-store gives the folder and its removal. Not its writing: that truncates on creation
  * and appends through streams.
  */
-export function createLocalStore(root: string): ChunkStore {
-  mkdirSync(root, { recursive: true })
-  const files = new FileStore({ directory: root, configstore: noConfig })
+export function createLocalStore(folder: string, { durability }: LocalStoreOptions = {}): ChunkStore {
+  const root = openRoot(folder)
+  const files = new FileStore({ directory: root.path, configstore: noConfig })
+  const force = durability === 'disk' ? forcing(root.path) : null
   const nameOf = (id: string) => path.join(id.slice(0, 3), id)
-  const pathOf = (id: string) => path.join(files.directory, nameOf(id))
+  const pathOf = (id: string) => path.join(root.path, nameOf(id))
 
   return {
     name: 'local',
-    writeAt: (write) => writeBody(pathOf(write.upload.id), write),
+    writeAt: (write) => writeBody({ path: pathOf(write.upload.id), root, force }, write),
     compareAt: (write) => compareBody(pathOf(write.upload.id), write),
     async concat(target, parts) {
       const sources = parts.map((part) => ({ path: pathOf(part.id), bytes: part.size ?? 0 }))
       try {
-        await joinFiles(sources, pathOf(target.id))
+        await root.assertPresent()
+        await joinFiles(sources, pathOf(target.id), force)
       } catch (error) {
         throw storageError(error)
       }
     },
-    read: (upload, range) => readFile(pathOf(upload.id), range),
-    async remove({ id }) {
+    async *read({ id }, range) {
       try {
-        await rm(unfinishedJoin(pathOf(id)), { force: true })
+        yield* readFile(pathOf(id), range)
+      } catch (error) {
+        throw await readingFailure(error, root)
+      }
+    },
+    async remove(upload) {
+      const { id } = upload
+      const file = pathOf(id)
+      try {
+        if (isFinal(upload)) await removeUnfinishedJoins(file)
         await files.remove(nameOf(id))
       } catch (error) {
         // The file store tells every failure as "not found"; only a file that is gone is one.
-        const trouble = await presence(pathOf(id))
+        const trouble = await presence(file)
         if (trouble) throw storageError(error instanceof Error ? error : trouble)
+        await root.assertPresent()
+      }
+      try {
+        await force?.name(file)
+      } catch (error) {
+        // No folder, no name in it.
+        if (codeOf(error) !== 'ENOENT') throw storageError(error)
       }
     },
-    check: () => access(files.directory, constants.R_OK | constants.W_OK | constants.X_OK),
+    freeBytes: freeBytesOf(root.path),
+    async check() {
+      await root.assertPresent()
+      await access(root.path, constants.R_OK | constants.W_OK | constants.X_OK)
+    },
+  }
+}
+
+/** Looked up once in a while, so that it costs a new upload nothing. */
+function freeBytesOf(folder: string): () => Promise<number> {
+  let known = { untilMs: -Infinity, bytes: Promise.resolve(0) }
+  const lookUp = async (): Promise<number> => {
+    try {
+      const { bavail, bsize } = await statfs(folder)
+      return bavail * bsize
+    } catch (error) {
+      known.untilMs = -Infinity
+      throw storageError(error)
+    }
+  }
+  return () => {
+    const nowMs = performance.now()
+    if (nowMs >= known.untilMs) known = { untilMs: nowMs + FREE_BYTES_FOR_MS, bytes: lookUp() }
+    return known.bytes
   }
 }
 
 const noConfig = { get: async () => undefined, set: async () => {}, delete: async () => {} }
+
+/** What is in its place is not the file, and the file does not come back by itself. */
+const LOST = new Set(['ENOENT', 'ELOOP'])
+
+/** Another time may do, unless the file or an end of it is missing on a disk that is there. */
+async function readingFailure(error: unknown, root: StorageRoot): Promise<unknown> {
+  const code = codeOf(error)
+  if (code !== undefined && !LOST.has(code)) return storageError(error)
+  try {
+    await root.assertPresent()
+    return error
+  } catch (away) {
+    return away
+  }
+}
 
 /** null when there is surely no such file; else why that can't be said. */
 async function presence(file: string): Promise<Error | null> {
@@ -59,60 +122,5 @@ async function presence(file: string): Promise<Error | null> {
     return new Error(`${file} is still there`)
   } catch (error) {
     return codeOf(error) === 'ENOENT' ? null : (error as Error)
-  }
-}
-
-async function writeBody(path: string, { position, length, body, turn, digest }: Write): Promise<Written> {
-  let file: FileHandle | undefined
-  let bytes = 0
-  try {
-    while (bytes < length) {
-      const batch = await body.take(Math.min(BATCH_BYTES, length - bytes))
-      if (!batch) break
-      const free = turn.enter()
-      if (free) await free
-      try {
-        // The first byte makes the file: an upload without one costs none.
-        file ??= await openForWriting(path)
-        bytes += await writeAll(file, batch, position + bytes)
-      } finally {
-        turn.leave()
-      }
-      if (digest) for (const piece of batch) digest.update(piece)
-    }
-    return { bytes, failure: null }
-  } catch (error) {
-    return { bytes, failure: storageError(error) }
-  } finally {
-    await file?.close()
-  }
-}
-
-async function compareBody(
-  path: string,
-  { position, length, body, digest }: Write,
-): Promise<Written & { same: boolean }> {
-  let file: FileHandle | undefined
-  let bytes = 0
-  let same = true
-  try {
-    file = await openForReading(path)
-    let stored = Buffer.alloc(0)
-    while (bytes < length) {
-      const batch = await body.take(Math.min(BATCH_BYTES, length - bytes))
-      if (!batch) break
-      for (const piece of batch) {
-        digest?.update(piece)
-        if (stored.length < piece.length) stored = Buffer.allocUnsafe(piece.length)
-        const { bytesRead } = await file.read(stored, 0, piece.length, position + bytes)
-        same &&= stored.subarray(0, bytesRead).equals(piece)
-        bytes += piece.length
-      }
-    }
-    return { bytes, same, failure: null }
-  } catch (error) {
-    return { bytes, same, failure: storageError(error) }
-  } finally {
-    await file?.close()
   }
 }

@@ -43,18 +43,33 @@ export const appendTo =
   (deps: WriteDeps) =>
   async (append: Append): Promise<Appended> => {
     const { id, offset, declaredSize, body } = append
-    const hold = await deps.locker.acquire(id, 'append', holderOf(body), false)
+    const places = { held: [await deps.locker.acquire(id, 'append', holderOf(body), false)], left: [] }
     try {
       let upload = await settled(deps, deps.finish, id)
       if (!upload) throw new HttpError('not_found')
       const request = { offset, declaredSize, bodyLength: body.length }
-      const plan = planAppend(upload, request, deps.limits.maxUploadBytes, deps.now())
+      const plan = planAppend(upload, request, deps.limits.maxUploadBytes, deps.expiryNow())
       if (plan.declares !== null) upload = await declare(deps, upload, plan.declares)
-      return await fill(deps, upload, append, offset + plan.maxBytes, hold)
+      return await fill(deps, upload, append, offset + plan.maxBytes, places)
     } finally {
-      await hold.release()
+      await leaveAll(places)
     }
   }
+
+/** What a PATCH holds, its append first, and the releases of cells that it has left behind. */
+interface Places {
+  held: Hold[]
+  left: Promise<void>[]
+}
+
+/** Nobody waits for this before the answer, which waits for all of them. */
+function leaveCells({ held, left }: Places): void {
+  left.push(...held.splice(1).map((hold) => hold.release()))
+}
+
+async function leaveAll({ held, left }: Places): Promise<void> {
+  await Promise.all([...left, ...held.map((hold) => hold.release())])
+}
 
 async function declare(deps: WriteDeps, upload: Upload, size: number): Promise<Upload> {
   const whenFull = completesByItself(upload) ? statusWhenFull(deps, upload) : null
@@ -82,19 +97,19 @@ async function fill(
   start: Upload,
   append: Append,
   end: number,
-  appending: Hold,
+  places: Places,
 ): Promise<Appended> {
   const { id, offset, body, checksum } = append
-  const held: Hold[] = []
   const pending: Filled[] = []
   let upload = start
   let position = offset
   let settled = start.appendOffset ?? start.offset
+  let judged = false
   const settle = async (filled: Filled[]) => {
     upload = await commitCells(deps)(upload, {
       cells: filled.flatMap(({ cell }) => cell ?? []),
       superseded: filled.flatMap(({ superseded }) => superseded ?? []),
-      holds: [appending, ...held],
+      holds: places.held,
       appendOffset: position,
       fills: fillsAt(upload, position),
     })
@@ -106,19 +121,20 @@ async function fill(
     while (more) {
       const index = cellAt(position, upload)
       const hold = await deps.locker.acquire(id, index, holderOf(body), true)
-      held.push(hold)
+      places.held.push(hold)
       const filled = await fillCell(deps, upload, append, { index, position, end, hold })
       position = filled.position
       more = filled.more && position < end
       if (filled.cell && checksum) pending.push(filled)
       else if (filled.cell) await settle([filled])
-      if (!checksum) await held.pop()?.release()
-      if (filled.failure) throw await reportLoss(deps, upload.id, filled.failure)
+      if (filled.failure) throw await reportLoss(deps, upload.id, filled.failure, places.held)
+      if (more && !checksum) leaveCells(places)
     }
     if (checksum) {
       await assertWhole(body)
       checksum.verify()
     }
+    judged = true
     // Where the last bytes were dropped, the ledger has yet to learn where the client is; and an upload
     // whose bytes are all there may have waited for this PATCH to complete it.
     const unrecorded = position !== upload.offset && position !== settled
@@ -126,10 +142,14 @@ async function fill(
     if (pending.length > 0 || (isOpen(upload.status) && (unrecorded || unfinished))) await settle(pending)
     await assertWhole(body)
   } catch (error) {
+    // What a commit was tried for may count, whatever came of it.
+    if (!judged)
+      deps.store.discard?.(
+        upload,
+        pending.flatMap(({ cell }) => cell?.ref ?? []),
+      )
     deps.meter.chunkFailed(upload.dialect)
     throw error
-  } finally {
-    await Promise.all(held.map((hold) => hold.release()))
   }
   return { offset: position, upload }
 }
@@ -155,7 +175,8 @@ async function fillCell(
     return { position: from, cell: null, superseded: null, failure: null, more: dropped === known }
 
   const length = Math.min(range.end, end) - from
-  const digest = checksum ? { digest: checksum } : {}
+  // A body that is shorter than it said is broken, and under a checksum counts nothing then.
+  const digest = checksum ? { digest: checksum, allOrNothing: body.length !== null } : {}
   const write = { upload, stored, position: from, length, body, turn: turnUnder(turn, hold), ...digest }
   const { bytes, failure, ...kept } = await store.writeAt(write)
   const to = from + bytes

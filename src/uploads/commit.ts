@@ -42,7 +42,7 @@ export const commitCells =
       store.discard?.(upload, refsOf(cells))
       if (committed.refusal) throw committed.refusal
       if (!committed.upload) throw new HttpError('not_found')
-      assertOpen(committed.upload, now)
+      assertOpen(committed.upload, deps.expiryNow())
       if (!holds.every((hold) => hold.held())) throw takenOver()
       throw new HttpError('conflict', { detail: 'The bytes were stored by another request meanwhile.' })
     }

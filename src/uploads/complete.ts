@@ -5,7 +5,7 @@ import { cellCount } from '../core/geometry.ts'
 import type { Once } from '../core/ports.ts'
 import { assertNotExpired, isFinal, isOpen, isPartial, type Upload } from '../core/upload.ts'
 import { joinParts } from './concatenate.ts'
-import { briefly, type Deps, type Finish } from './deps.ts'
+import { briefly, fencesOf, isLocked, type Deps, type Finish, type Settle } from './deps.ts'
 import { reportLoss } from './loss.ts'
 import { look, noteDone } from './once.ts'
 
@@ -33,7 +33,7 @@ async function complete(deps: Deps, finish: Finish, id: string, found: Upload | 
     if (!upload) throw new HttpError('not_found')
     if (upload.status === 'COMPLETED') return upload
     if (upload.status === 'FINALIZING') return finish(id)
-    assertCompletable(upload, deps.now())
+    assertCompletable(upload, deps.expiryNow())
     if (await deps.ledger.transition(id, 'FINALIZING', deps.now())) return finish(id)
   }
   throw unavailable('The upload changes all the time; try again.')
@@ -66,10 +66,10 @@ export function finisher(deps: Deps): Finish {
   }
 }
 
-async function finish(deps: Deps, id: string): Promise<Upload> {
+async function finish(deps: Deps, id: string, wait = true): Promise<Upload> {
   const { ledger, store } = deps
   const upload = await ledger.get(id)
-  if (upload?.status === 'FINALIZING') await finishAlone(deps, id)
+  if (upload?.status === 'FINALIZING') await finishAlone(deps, id, wait)
   const finished = await ledger.get(id)
   if (!finished) {
     // Deleted meanwhile, perhaps before its object was there to be removed.
@@ -81,33 +81,33 @@ async function finish(deps: Deps, id: string): Promise<Upload> {
 }
 
 /** One process at a time works on an upload; who comes second finds it done. */
-async function finishAlone(deps: Deps, id: string): Promise<void> {
+async function finishAlone(deps: Deps, id: string, wait: boolean): Promise<void> {
   const { ledger, locker, meter } = deps
-  const hold = await locker.acquire(id, 'finish', briefly, true)
+  const hold = await locker.acquire(id, 'finish', briefly, wait)
+  const settle: Settle = (to, reason) => ledger.transition(id, to, deps.now(), reason, fencesOf([hold]))
   try {
     const upload = await ledger.get(id)
     if (upload?.status !== 'FINALIZING') return
-    await finalize(deps, upload)
-    if (await ledger.transition(id, 'COMPLETED', deps.now())) meter.uploadCompleted(upload.dialect)
+    await finalize(deps, upload, settle)
+    if (await settle('COMPLETED')) meter.uploadCompleted(upload.dialect)
   } catch (error) {
-    throw await reportLoss(deps, id, error)
+    throw await reportLoss(deps, id, error, [hold])
   } finally {
     await hold.release()
   }
 }
 
-async function finalize(deps: Deps, upload: Upload): Promise<void> {
-  const { store, ledger } = deps
-  if (isFinal(upload)) return joinParts(deps, upload)
+async function finalize(deps: Deps, upload: Upload, settle: Settle): Promise<void> {
+  const { store } = deps
+  if (isFinal(upload)) return joinParts(deps, upload, settle)
   if (store.finalize) {
     // Only then the bytes can be read, and chunks of them can't be sent again.
     await store.finalize(upload)
     if (await checksumHolds(deps, upload)) return
-    await ledger.transition(upload.id, 'FAILED', deps.now(), 'checksum mismatch')
-    await store.remove({ ...upload, status: 'FAILED' })
+    if (await settle('FAILED', 'checksum mismatch')) await store.remove({ ...upload, status: 'FAILED' })
   } else {
     if (await checksumHolds(deps, upload)) return
-    await ledger.transition(upload.id, 'IN_PROGRESS', deps.now())
+    await settle('IN_PROGRESS')
   }
   throw new HttpError('conflict', { detail: 'The SHA-256 of the file is not the announced one.' })
 }
@@ -144,9 +144,9 @@ export async function settled({ ledger }: Deps, finish: Finish, id: string): Pro
   return ledger.get(id)
 }
 
-/** Takes up what a crash left in the middle of completing. */
+/** Takes up what a crash left in the middle of completing, but for what another one is at. */
 export const resumeFinalizing =
-  (deps: Deps, finish: Finish) =>
+  (deps: Deps) =>
   async (
     onError: (error: unknown, id: string) => void,
     signal = new AbortController().signal,
@@ -154,9 +154,9 @@ export const resumeFinalizing =
     for (const { id } of await deps.ledger.inStatus('FINALIZING', 100)) {
       if (signal.aborted) return
       try {
-        await finish(id)
+        await finish(deps, id, false)
       } catch (error) {
-        onError(error, id)
+        if (!isLocked(error)) onError(error, id)
       }
     }
   }

@@ -3,8 +3,8 @@ import { HttpError } from '../core/errors.ts'
 import { isFull, planChunkSize } from '../core/geometry.ts'
 import { parseConcat } from '../core/tus.ts'
 import { assertNotExpired, isOpen, isPartial, type NewUpload, type Upload } from '../core/upload.ts'
-import { assertFits } from './create.ts'
-import { expiryFrom, type Deps, type WriteDeps } from './deps.ts'
+import { assertFits, assertRoom } from './create.ts'
+import { expiryFrom, type Deps, type Settle, type WriteDeps } from './deps.ts'
 
 export interface Concatenate extends Pick<
   NewUpload,
@@ -24,13 +24,13 @@ const USED_PART_MS = 3_600_000
  * may stand in further final uploads until then. The same list of the same owner gives the upload
  * that it gave before.
  * @throws {HttpError} bad_request 400 for parts that are none or unfinished, forbidden 403,
- * not_found 404, gone 410, payload_too_large 413
+ * not_found 404, gone 410, payload_too_large 413, insufficient_storage 507
  * @see https://tus.io/protocols/resumable-upload#concatenation
  */
 export const concatenate =
   (deps: WriteDeps) =>
   async ({ parts: ids, ...wanted }: Concatenate): Promise<Upload> => {
-    const { ledger, limits, meter } = deps
+    const { ledger, store, limits, meter } = deps
     const key = createHash('sha256')
       .update([wanted.ownerId, ...ids].join('\0'))
       .digest('hex')
@@ -43,11 +43,12 @@ export const concatenate =
       const now = deps.now()
       const expiresAt = expiryFrom(now, deps)
       const parts = await findParts(deps, ids)
-      for (const part of parts) assertUsable(part, wanted.ownerId, now)
+      for (const part of parts) assertUsable(part, wanted.ownerId, deps.expiryNow())
       const size = parts.reduce((sum, part) => sum + (part.size ?? 0), 0)
       assertFits(size, limits.maxUploadBytes)
+      await assertRoom(deps, size)
       await ledger.setExpiry(ids, expiresAt)
-      const chunkSize = planChunkSize(size, null, limits)
+      const chunkSize = planChunkSize(size, null, { ...limits, maxChunkBytes: store.maxChunkBytes })
       const rest = { dialect: 'tus', checksumSha256: null, createdAt: now, expiresAt } as const
       return ledger.createFinal({ ...wanted, ...rest, size, chunkSize }, key)
     }
@@ -77,11 +78,11 @@ function assertUsable(part: Upload, ownerId: string, now: Date): void {
  * are gone, were changed under our hands or don't fit on the disk can't be finished: it is FAILED, and
  * the same list may be sent again.
  */
-export async function joinParts(deps: Deps, upload: Upload): Promise<void> {
+export async function joinParts(deps: Deps, upload: Upload, settle: Settle): Promise<void> {
   const { ledger, store, limits } = deps
   const concat = parseConcat(upload.concat ?? '', limits.maxConcatParts)
   const ids = concat === 'partial' ? [] : concat.parts
-  const fail = (reason: string) => ledger.transition(upload.id, 'FAILED', deps.now(), reason)
+  const fail = (reason: string) => settle('FAILED', reason)
 
   const before = await wholeParts(deps, ids)
   if (!before) {

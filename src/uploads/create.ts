@@ -23,13 +23,13 @@ export interface Create extends Pick<
 
 /**
  * Creates an upload: one row, no file. An empty file of tus is complete at once.
- * @throws {HttpError} payload_too_large 413, unprocessable 422
+ * @throws {HttpError} payload_too_large 413, unprocessable 422, insufficient_storage 507
  */
 export const createUpload =
   (deps: Deps) =>
   async (create: Create): Promise<Upload> => {
     const { ledger, meter } = deps
-    const fresh = plan(deps, create)
+    const fresh = await plan(deps, create)
     const upload = await ledger.create(fresh)
     meter.uploadCreated(create.dialect)
     if (create.size !== 0 || !completesByItself(upload)) return upload
@@ -58,7 +58,7 @@ export const createUploadOnce =
   async <T>(create: Create, once: Once, tell: (upload: NewUpload) => T): Promise<T> => {
     const { done } = await look(deps, null, once)
     if (done) return toldBy<T>(done)
-    const fresh = plan(deps, create)
+    const fresh = await plan(deps, create)
     const answer = tell(fresh)
     const earlier = await deps.ledger.createOnce(fresh, doneOf(deps, once, JSON.stringify(answer)))
     assertSame(earlier, once)
@@ -69,12 +69,16 @@ export const createUploadOnce =
 
 const toldBy = <T>({ answer }: Done): T => JSON.parse(answer ?? 'null') as T
 
-/** @throws {HttpError} payload_too_large 413, unprocessable 422 */
-function plan(deps: Deps, create: Create): NewUpload {
-  const { limits } = deps
+/** @throws {HttpError} payload_too_large 413, unprocessable 422, insufficient_storage 507 */
+async function plan(deps: Deps, create: Create): Promise<NewUpload> {
+  const { store, limits } = deps
   assertFits(create.size, limits.maxUploadBytes)
   const now = deps.now()
-  const chunkSize = planChunkSize(create.size, create.chunkSize, limits)
+  const chunkSize = planChunkSize(create.size, create.chunkSize, {
+    ...limits,
+    maxChunkBytes: store.maxChunkBytes,
+  })
+  await assertRoom(deps, create.size)
   return { ...create, chunkSize, createdAt: now, expiresAt: expiryFrom(now, deps) }
 }
 
@@ -85,4 +89,15 @@ export function assertFits(size: number | null, maxUploadBytes: number): void {
       detail: `The file is longer than the ${maxUploadBytes} bytes that this server takes.`,
       headers: { 'Tus-Max-Size': String(maxUploadBytes) },
     })
+}
+
+/**
+ * What can't end is not begun, and what is under way has room to end. Nothing is set aside: several new
+ * uploads may count on the same room, and be told 507 in the middle.
+ * @throws {HttpError} insufficient_storage 507
+ */
+export async function assertRoom({ store, limits }: Deps, size: number | null): Promise<void> {
+  if (limits.minFreeDiskBytes === 0 || !store.freeBytes) return
+  if ((await store.freeBytes()) - (size ?? 0) < limits.minFreeDiskBytes)
+    throw new HttpError('insufficient_storage')
 }

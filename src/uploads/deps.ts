@@ -10,8 +10,8 @@ import type {
   Turn,
   UploadLedger,
 } from '../core/ports.ts'
-import { HttpError } from '../core/errors.ts'
-import type { Upload } from '../core/upload.ts'
+import { HttpError, locked } from '../core/errors.ts'
+import type { Status, Upload } from '../core/upload.ts'
 
 /** What the use cases stand on; built by the process, handed in. */
 export interface Deps {
@@ -21,6 +21,8 @@ export interface Deps {
   meter: Meter
   /** the clock */
   now: () => Date
+  /** what expiry is judged by: never ahead of the clock */
+  expiryNow: () => Date
   limits: {
     chunkSizeBytes: number
     maxUploadBytes: number
@@ -30,11 +32,16 @@ export interface Deps {
     idempotencyTtlMs: number
     /** parts of one final upload */
     maxConcatParts: number
+    /** what no new upload may take of the store's room; 0 takes any */
+    minFreeDiskBytes: number
   }
 }
 
 /** Takes the upload of an id from FINALIZING to COMPLETED. */
 export type Finish = (id: string) => Promise<Upload>
+
+/** Moves an upload on from FINALIZING for the one who works on it; false when that is somebody else by now. */
+export type Settle = (to: Status, reason?: string) => Promise<boolean>
 
 /** What a use case needs whose bytes may be an upload's last. */
 export interface WriteDeps extends Deps {
@@ -73,11 +80,9 @@ export function turnUnder(turn: Turn, hold: Hold): Turn {
 export const fencesOf = (holds: readonly Hold[]): Fence[] =>
   holds.flatMap(({ fence }) => (fence ? [fence] : []))
 
-export const takenOver = (): HttpError =>
-  new HttpError('locked', {
-    detail: 'Another request took this upload over.',
-    headers: { 'Retry-After': '1' },
-  })
+export const takenOver = (): HttpError => locked('Another request took this upload over.')
+
+export const isLocked = (error: unknown): boolean => error instanceof HttpError && error.code === 'locked'
 
 /** The status that an upload takes with its last byte: where nothing is left to do then, it is complete. */
 export const statusWhenFull = ({ store }: Pick<Deps, 'store'>, upload: Upload): 'FINALIZING' | 'COMPLETED' =>

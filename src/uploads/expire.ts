@@ -1,6 +1,5 @@
-import { HttpError } from '../core/errors.ts'
 import type { Upload } from '../core/upload.ts'
-import { briefly, type Deps } from './deps.ts'
+import { briefly, isLocked, type Deps } from './deps.ts'
 import { erase } from './remove.ts'
 
 /** How long an expired upload answers 410 before it is forgotten. */
@@ -9,8 +8,10 @@ const BATCH = 100
 
 export interface Reaped {
   expiredUploads: number
-  /** uploads whose rows and bytes are gone now */
+  /** uploads whose rows are gone now */
   removedUploads: number
+  /** uploads whose bytes are gone now, expired ones and deleted ones */
+  removedObjects: number
 }
 
 /**
@@ -27,8 +28,9 @@ export const reap =
     signal = new AbortController().signal,
   ): Promise<Reaped> => {
     const { ledger, locker, store, meter } = deps
-    const reaped: Reaped = { expiredUploads: 0, removedUploads: 0 }
-    const now = deps.now()
+    const reaped: Reaped = { expiredUploads: 0, removedUploads: 0, removedObjects: 0 }
+    const now = deps.expiryNow()
+    const tombstonesBefore = new Date(now.getTime() - TOMBSTONE_MS)
 
     await inBatches(
       () => ledger.expired(now, BATCH),
@@ -45,14 +47,19 @@ export const reap =
       async (upload) => {
         await locker.drain(upload.id)
         await store.remove(upload)
-        return ledger.transition(upload.id, 'ABORTED', now)
+        if (!(await ledger.transition(upload.id, 'ABORTED', now))) return false
+        reaped.removedObjects += 1
+        return true
       },
     )
     await inBatches(
-      () => ledger.leftovers(new Date(now.getTime() - TOMBSTONE_MS), BATCH),
+      () => ledger.leftovers(tombstonesBefore, BATCH),
       async (upload) => {
         await erase(deps, upload)
         reaped.removedUploads += 1
+        // A tombstone has lost its bytes long ago.
+        const isTombstone = upload.status === 'ABORTED' && upload.updatedAt < tombstonesBefore
+        if (!isTombstone) reaped.removedObjects += 1
         return true
       },
     )
@@ -90,6 +97,6 @@ export const reap =
   }
 
 function unlessLocked(error: unknown): null {
-  if (error instanceof HttpError && error.code === 'locked') return null
+  if (isLocked(error)) return null
   throw error
 }

@@ -1,4 +1,4 @@
-import { HttpError } from '../core/errors.ts'
+import { HttpError, locked } from '../core/errors.ts'
 import { assertNotExpired, isFinal, type Upload } from '../core/upload.ts'
 
 /** What a PATCH says of itself. */
@@ -34,7 +34,7 @@ export function planAppend(
   if (isFinal(upload))
     throw new HttpError('forbidden', { detail: 'A final upload is made of its parts and takes no bytes.' })
   if (upload.status === 'FAILED') throw new HttpError('gone', { detail: 'The upload has failed for good.' })
-  if (upload.status === 'FINALIZING') throw new HttpError('locked', { headers: { 'Retry-After': '1' } })
+  if (upload.status === 'FINALIZING') throw locked()
   if (offset !== upload.offset && !continuesBehind(upload, offset)) throw new HttpError('offset_mismatch')
 
   if (declaredSize !== null) checkDeclaration(upload, declaredSize, maxUploadBytes)

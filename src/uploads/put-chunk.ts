@@ -29,16 +29,17 @@ export const putChunk =
   (deps: WriteDeps) =>
   async ({ id, index, body, turn, sha256, once = null }: PutChunk): Promise<void> => {
     const { upload, done } = await look(deps, id, once)
-    if (done && !keepsBytes(upload, deps.now())) return
+    if (done && !keepsBytes(upload, deps.expiryNow())) return
     if (!upload) throw new HttpError('not_found')
     const plan = done ? chunkLength : planChunk
-    const length = plan(upload, index, body.length, deps.limits.maxUploadBytes, deps.now())
+    const length = plan(upload, index, body.length, deps.limits.maxUploadBytes, deps.expiryNow())
     const hold = await deps.locker.acquire(id, index, holderOf(body), true)
+    const chunk = { index, body, turn: turnUnder(turn, hold), sha256, length, hold, again: done !== null }
     try {
-      await storeChunk(deps, upload, { index, body, turn: turnUnder(turn, hold), sha256, length, hold })
+      await storeChunk(deps, upload, chunk)
     } catch (error) {
       deps.meter.chunkFailed(upload.dialect)
-      throw await reportLoss(deps, upload.id, error)
+      throw await reportLoss(deps, upload.id, error, [hold])
     } finally {
       await hold.release()
     }
@@ -84,13 +85,23 @@ function chunkLength(
   return length
 }
 
+interface Chunk extends Omit<PutChunk, 'id' | 'once'> {
+  length: number
+  hold: Hold
+  /** whether it was stored before, and may only have to be compared */
+  again: boolean
+}
+
 async function storeChunk(
   deps: WriteDeps,
   upload: Upload,
-  { index, body, turn, sha256, length, hold }: Omit<PutChunk, 'id'> & { length: number; hold: Hold },
+  { index, body, turn, sha256, length, hold, again }: Chunk,
 ): Promise<void> {
   const { ledger, store } = deps
-  const stored = await ledger.cell(upload.id, index)
+  const [stored, now] = await Promise.all([ledger.cell(upload.id, index), ledger.get(upload.id)])
+  // Whoever deletes it waits for the holders of places: none of them writes that has not seen it since.
+  if (!now) throw new HttpError('not_found')
+  if (!again) assertOpen(now, deps.expiryNow())
   const committed = stored?.bytes ?? 0
   const position = cellRange(index, upload).start
   const hash = sha256.length > 0 ? createHash('sha256') : undefined
@@ -110,21 +121,19 @@ async function storeChunk(
       ...write,
       position: position + taken,
       length: length - taken,
+      allOrNothing: true,
     })
     if (failure) throw failure
     taken += bytes
     kept = rest
   }
-  assertUnbroken(body)
-  if (!same) throw new HttpError('conflict', { detail: 'The chunk is stored already, with other bytes.' })
-  if (taken === 0) throw new HttpError('bad_request', { detail: 'The chunk is empty.' })
-  if (taken < length) throw tooShort(taken, length)
-  if ((await body.take(1)) !== null) throw tooLong(length)
-  // A chunked body may have broken off behind its last byte: nobody has said that it ends there.
-  assertUnbroken(body)
   const digest = hash?.digest('hex')
-  if (sha256.some((expected) => expected !== digest))
-    throw new HttpError('bad_request', { detail: 'The SHA-256 of the body is not the announced one.' })
+  try {
+    await assertGood()
+  } catch (error) {
+    if (kept.ref !== undefined) store.discard?.(upload, [kept.ref])
+    throw error
+  }
   if (committed === length) return
 
   await commitCells(deps)(upload, {
@@ -133,6 +142,18 @@ async function storeChunk(
     superseded: stored?.ref ? [stored.ref] : [],
     fills: completesByItself(upload),
   })
+
+  async function assertGood(): Promise<void> {
+    assertUnbroken(body)
+    if (!same) throw new HttpError('conflict', { detail: 'The chunk is stored already, with other bytes.' })
+    if (taken === 0) throw new HttpError('bad_request', { detail: 'The chunk is empty.' })
+    if (taken < length) throw tooShort(taken, length)
+    if ((await body.take(1)) !== null) throw tooLong(length)
+    // A chunked body may have broken off behind its last byte: nobody has said that it ends there.
+    assertUnbroken(body)
+    if (sha256.some((expected) => expected !== digest))
+      throw new HttpError('bad_request', { detail: 'The SHA-256 of the body is not the announced one.' })
+  }
 }
 
 const tooLong = (length: number) =>

@@ -35,7 +35,7 @@ export const createUploads = (deps: Deps) => {
     },
     reap: reap(deps),
     forgetKeys: forgetKeys(deps),
-    resumeFinalizing: resumeFinalizing(deps, finish),
+    resumeFinalizing: resumeFinalizing(deps),
     list: (query: ListQuery) => deps.ledger.list(query),
     get: getUpload(deps),
     /** The same, once it is not being completed any more, or after a while. */
@@ -44,6 +44,8 @@ export const createUploads = (deps: Deps) => {
     missingChunks: missingChunks(deps),
     /** The bytes from `start` up to but not including `end`. */
     read: (upload: Upload, range: { start: number; end: number }) => deps.store.read(upload, range),
+    /** A URL in the storage for them, where downloads don't go through us. */
+    ...(deps.store.presign && { presign: deps.store.presign }),
   }
 }
 
@@ -55,9 +57,9 @@ const getUpload =
   async (id: string): Promise<Upload> =>
     visible(deps, await deps.ledger.get(id))
 
-function visible({ now }: Pick<Deps, 'now'>, upload: Upload | null): Upload {
+function visible({ expiryNow }: Pick<Deps, 'expiryNow'>, upload: Upload | null): Upload {
   if (!upload) throw new HttpError('not_found')
-  assertNotExpired(upload, now())
+  assertNotExpired(upload, expiryNow())
   return upload
 }
 

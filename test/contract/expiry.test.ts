@@ -1,7 +1,9 @@
+import path from 'node:path'
 import { expect, test } from 'vitest'
 import type { Uploads } from '../../src/uploads/use-cases.ts'
 import { bodyOf, turnOf } from '../support/body.ts'
-import { append, createUpload, DAY, fail, filesIn, useUploads } from '../support/uploads.ts'
+import { filesIn } from '../support/folder.ts'
+import { append, createUpload, DAY, fail, useUploads } from '../support/uploads.ts'
 
 const create = async (uploads: Uploads, bytes: string, size = 25): Promise<string> => {
   const id = await createUpload(uploads, { size })
@@ -20,11 +22,11 @@ test('the reaper removes hundreds of expired uploads with their bytes, and no fi
   const finished = await create(uploads, 'hello', 5)
   after(clock, DAY - 1)
   const living = await create(uploads, 'some')
-  expect(await uploads.reap(fail)).toEqual({ expiredUploads: 0, removedUploads: 0 })
+  expect(await uploads.reap(fail)).toEqual({ expiredUploads: 0, removedUploads: 0, removedObjects: 0 })
 
   after(clock, 1)
-  expect(await uploads.reap(fail)).toEqual({ expiredUploads: 230, removedUploads: 0 })
-  expect(await filesIn(root)).toHaveLength(2)
+  expect(await uploads.reap(fail)).toEqual({ expiredUploads: 230, removedUploads: 0, removedObjects: 230 })
+  expect(await filesIn(path.join(root, 'files'))).toHaveLength(2)
   for (const id of expired.slice(0, 3)) await expect(uploads.get(id)).rejects.toMatchObject({ status: 410 })
   expect((await uploads.get(finished)).status).toBe('COMPLETED')
   expect((await uploads.get(living)).offset).toBe(4)
@@ -53,7 +55,7 @@ test('an expired upload answers 410 for seven days and 404 after them', async ()
   await uploads.reap(fail)
   await expect(uploads.get(id)).rejects.toMatchObject({ status: 410 })
   after(clock, 1000)
-  expect(await uploads.reap(fail)).toEqual({ expiredUploads: 0, removedUploads: 1 })
+  expect(await uploads.reap(fail)).toEqual({ expiredUploads: 0, removedUploads: 1, removedObjects: 0 })
   await expect(uploads.get(id)).rejects.toMatchObject({ status: 404 })
 })
 
@@ -70,10 +72,10 @@ test('bytes that could not be removed are removed by the next run, and the other
   const failures: string[] = []
   await uploads.reap((_error, id) => failures.push(id))
   expect(new Set(failures)).toEqual(new Set([broken]))
-  expect(await filesIn(root)).toHaveLength(1)
+  expect(await filesIn(path.join(root, 'files'))).toHaveLength(1)
   broken = null
   await uploads.reap(fail)
-  expect(await filesIn(root)).toHaveLength(0)
+  expect(await filesIn(path.join(root, 'files'))).toHaveLength(0)
 })
 
 test('a deletion that was cut short is finished', async () => {
@@ -81,8 +83,8 @@ test('a deletion that was cut short is finished', async () => {
   const id = await create(uploads, 'abc')
   await ledger.markDeleted(id, clock.now)
   await expect(uploads.get(id)).rejects.toMatchObject({ status: 404 })
-  expect(await uploads.reap(fail)).toEqual({ expiredUploads: 0, removedUploads: 1 })
-  expect(await filesIn(root)).toHaveLength(0)
+  expect(await uploads.reap(fail)).toEqual({ expiredUploads: 0, removedUploads: 1, removedObjects: 1 })
+  expect(await filesIn(path.join(root, 'files'))).toHaveLength(0)
 })
 
 test('an expiry that was cut short is finished', async () => {
@@ -92,7 +94,7 @@ test('an expiry that was cut short is finished', async () => {
   await ledger.expire(id, clock.now)
   await expect(uploads.get(id)).rejects.toMatchObject({ status: 410 })
   await uploads.reap(fail)
-  expect(await filesIn(root)).toHaveLength(0)
+  expect(await filesIn(path.join(root, 'files'))).toHaveLength(0)
 })
 
 test('an upload is not expired under a writer whose bytes keep coming', async () => {
@@ -116,6 +118,6 @@ test('an upload is not expired under a writer whose bytes keep coming', async ()
       },
     },
   })
-  expect(reaped).toEqual({ expiredUploads: 0, removedUploads: 0 })
+  expect(reaped).toEqual({ expiredUploads: 0, removedUploads: 0, removedObjects: 0 })
   expect((await uploads.get(id)).offset).toBe(3)
 })

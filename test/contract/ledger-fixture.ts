@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { CellCommit, Commit, Done, UploadLedger } from '../../src/core/ports.ts'
-import type { LedgerOptions } from '../../src/ledger/ledger.ts'
+import type { LedgerLimits } from '../../src/ledger/ledger.ts'
 import { publicStatus, type NewUpload, type Status, type Upload } from '../../src/core/upload.ts'
 
 /** A ledger on an empty database, and a second one on the same. */
@@ -8,7 +8,7 @@ export interface Fixture {
   ledger: UploadLedger
   other: UploadLedger
   /** One more on the same; whoever asks for it closes it. */
-  another(options: LedgerOptions): Promise<UploadLedger>
+  another(options: LedgerLimits): Promise<UploadLedger>
   close(): Promise<void>
 }
 

@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { appendFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -168,6 +170,15 @@ describe.skipIf(!postgres.available)('migrate on PostgreSQL', () => {
     expect(String(failure)).toContain(`${host}${pathname} can't be reached: `)
     expect(String(failure)).toContain('ECONNREFUSED')
     expect(String(failure)).not.toContain('secret')
+  })
+
+  it('a server that says nothing is given up, and named', async () => {
+    const silent = createServer().listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const { port } = silent.address() as AddressInfo
+    const failure = migrateUp(`postgresql://ada:secret@127.0.0.1:${port}/uploads`, migrations)
+    await expect(failure).rejects.toThrow(`ada@127.0.0.1:${port}/uploads can't be reached: `)
+    silent.close()
   })
 
   it('the migrations lead to the schema', async () => {

@@ -3,7 +3,7 @@ import type { UploadLedger } from '../../src/core/ports.ts'
 import { createLedger } from '../../src/ledger/ledger.ts'
 import { migrateUp } from '../../src/ledger/migrate.ts'
 import { openDb, type DbOptions } from '../../src/ledger/open.ts'
-import { onServer, startOwnPostgres } from '../support/postgres.ts'
+import { onServer, someWait, startOwnPostgres } from '../support/postgres.ts'
 import { startProxy } from '../support/proxy.ts'
 import { eventually } from '../support/slow-request.ts'
 import { commitOf, doneOf, EXPIRY, LATER, newUpload, range, wholeCell } from './ledger-fixture.ts'
@@ -174,8 +174,7 @@ describe.skipIf(!postgres.available)('a PostgreSQL that goes away', () => {
       await client.query('BEGIN')
       await client.query('SELECT 1 FROM uploads WHERE id = $1 FOR UPDATE', [id])
       const refused = ledger.commit(commitOf(id, [wholeCell(0)]))
-      const waiting = `SELECT 1 FROM pg_locks WHERE NOT granted`
-      await eventually(async () => (await client.query(waiting)).rows.length > 0, 'it waits for the upload')
+      await eventually(() => someWait(client), 'it waits for the upload')
       proxy.silence()
       await expect(refused).rejects.toMatchObject(UNAVAILABLE)
       await client.query('ROLLBACK')

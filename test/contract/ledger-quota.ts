@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { UploadLedger } from '../../src/core/ports.ts'
 import { reservedBytes } from '../../src/core/quota.ts'
 import type { NewUpload } from '../../src/core/upload.ts'
-import type { LedgerOptions } from '../../src/ledger/ledger.ts'
+import type { LedgerLimits } from '../../src/ledger/ledger.ts'
 import {
   bytes,
   commitOf,
@@ -25,7 +25,7 @@ const OVER = {
 }
 
 /** What the uploads of one owner may have together, on two ledgers that share a database. */
-export function keepsQuota(open: (options?: LedgerOptions) => Promise<Fixture>): void {
+export function keepsQuota(open: (options?: LedgerLimits) => Promise<Fixture>): void {
   let fixture: Fixture
   beforeAll(async () => {
     fixture = await open({ maxBytesPerUser: QUOTA })

@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { HttpError } from '../../src/core/errors.ts'
+import { createLeases } from '../../src/ledger/leases.ts'
 import { createLedger } from '../../src/ledger/ledger.ts'
 import { migrateUp } from '../../src/ledger/migrate.ts'
 import { openDb, type Db } from '../../src/ledger/open.ts'
 import { commitOf, newUpload, range, START, wholeCell } from './ledger-fixture.ts'
-import { askEverything, recording } from './ledger-statements.ts'
+import { askEverything, askLeases, recording } from './ledger-statements.ts'
 import { ledgerContract } from './ledger.ts'
 
 let folder: string
@@ -66,6 +67,22 @@ describe('openDb', () => {
     ])
     expect(settings).toEqual([[{ journal_mode: 'wal' }], [{ foreign_keys: 1n }], [{ synchronous: 1n }]])
     await db.client.$disconnect()
+  })
+})
+
+describe('commits', () => {
+  beforeEach(newFolder)
+  afterEach(dropFolder)
+
+  it('are forced to the disk on request only', async () => {
+    for (const [forceCommits, synchronous] of [
+      [true, 2n], // FULL
+      [false, 1n], // NORMAL
+    ] as const) {
+      const { client } = await openDb(urlOf(), { forceCommits })
+      expect(await client.$queryRaw`PRAGMA synchronous`).toEqual([{ synchronous }])
+      await client.$disconnect()
+    }
   })
 })
 
@@ -200,8 +217,10 @@ describe('query plans', () => {
     await migrateUp(urlOf())
     const asked: string[] = []
     for (const maxBytesPerUser of [0, 1e9]) {
-      const ledger = createLedger(recording(await openDb(urlOf()), asked), { maxBytesPerUser })
+      const db = recording(await openDb(urlOf()), asked)
+      const ledger = createLedger(db, { maxBytesPerUser })
       await askEverything(ledger)
+      await askLeases(ledger, createLeases(db, 'a'))
       await ledger.close()
     }
 
@@ -215,7 +234,7 @@ describe('query plans', () => {
     expect(plans.length).toBeGreaterThan(15)
     for (const { sql, steps } of plans) {
       const scans = steps.filter((step) =>
-        /^SCAN (uploads|chunks|idempotency_keys|owner_usage|u|c|n|k)\b/.test(step),
+        /^SCAN (uploads|chunks|leases|idempotency_keys|owner_usage|u|c|n|k)\b/.test(step),
       )
       // What a limited part of a query gave may be sorted again, not what is in a table.
       const sorts = steps.filter(

@@ -1,7 +1,8 @@
 import type { Prisma } from '../../src/generated/sqlite/client.ts'
-import type { UploadLedger } from '../../src/core/ports.ts'
+import type { Leases, UploadLedger } from '../../src/core/ports.ts'
 import type { Db } from '../../src/ledger/open.ts'
-import { bytes, commitOf, doneOf, EXPIRY, newUpload, START, wholeCell } from './ledger-fixture.ts'
+import { bytes, commitOf, doneOf, EXPIRY, newUpload, range, START, wholeCell } from './ledger-fixture.ts'
+import { newLease, rival, TTL_MS } from './ledger-peer.ts'
 
 /** The database, with the SQL of every raw statement written down, as its own dialect has it. */
 export function recording({ client, dialect }: Db, asked: string[]): Db {
@@ -53,4 +54,22 @@ export async function askEverything(ledger: UploadLedger): Promise<void> {
   await ledger.transition(id, 'COMPLETED', START)
   await ledger.markDeleted(id, START)
   await ledger.purge(id)
+}
+
+/** Calls everything that asks for leases, of several at once. */
+export async function askLeases(ledger: UploadLedger, leases: Leases): Promise<void> {
+  const { id } = await ledger.create(newUpload())
+  const held = range(3).map((place) => newLease(place, id))
+  await Promise.all(held.map((lease) => leases.take(lease, TTL_MS)))
+  await Promise.all(held.map((lease) => leases.take(rival(lease), TTL_MS)))
+  await leases.renew(
+    held.map((lease, i) => ({ ...lease, idle: i < 2 })),
+    TTL_MS,
+  )
+  await ledger.commit(commitOf(id, [wholeCell(0)], { fences: held }))
+  for (const lease of held) await leases.ask(lease)
+  await leases.elsewhere(id)
+  await leases.sweep({ id })
+  await leases.sweep({ ms: TTL_MS })
+  await Promise.all(held.map((lease) => leases.release(lease)))
 }

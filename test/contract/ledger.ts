@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe } from 'vitest'
-import type { LedgerOptions } from '../../src/ledger/ledger.ts'
+import type { LedgerLimits } from '../../src/ledger/ledger.ts'
 import { changesCells } from './ledger-cells.ts'
 import { countsBytes } from './ledger-commits.ts'
 import { makesFinals } from './ledger-finals.ts'
@@ -12,7 +12,7 @@ import { keepsUploads } from './ledger-uploads.ts'
 import { movesStatuses } from './ledger-statuses.ts'
 
 /** What every UploadLedger does, whatever database is behind it. */
-export function ledgerContract(name: string, open: (options?: LedgerOptions) => Promise<Fixture>): void {
+export function ledgerContract(name: string, open: (options?: LedgerLimits) => Promise<Fixture>): void {
   describe(`UploadLedger on ${name}`, () => {
     let fixture: Fixture
     beforeAll(async () => {

@@ -1,22 +1,34 @@
-import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readlinkSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { expect, onTestFinished, test, type TestContext } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import type { Upload } from '../../src/core/upload.ts'
 import { createLocalStore } from '../../src/stores/local.ts'
 import { bodyOf, turnOf } from '../support/body.ts'
 import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
-import { useFolder } from '../support/folder.ts'
+import { filesIn, useFolder } from '../support/folder.ts'
+import { mount, useSmallDisk } from '../support/small-disk.ts'
 import { CELL, readAll, storeContract, takenWhole, uploadOf, writeOf } from './store.ts'
 
-storeContract('the local disk', async () => {
-  const root = await mkdtemp(path.join(tmpdir(), 'store-'))
-  const lose = () => rm(root, { recursive: true, force: true })
-  return { store: createLocalStore(root), lose, close: lose }
-})
+for (const durability of ['process', 'disk'] as const)
+  storeContract(`the local disk, durability ${durability}`, async () => {
+    const root = await mkdtemp(path.join(tmpdir(), 'store-'))
+    const lose = () => rm(root, { recursive: true, force: true })
+    return { store: createLocalStore(root, { durability }), lose, close: lose }
+  })
 
 /** Where the bytes of an upload lie. */
 const fileOf = (root: string, { id }: Upload) => path.join(root, id.slice(0, 3), id)
@@ -62,9 +74,38 @@ test('remove leaves no file behind, nor what a concatenation left that broke off
   await expect(store.concat(target, [upload, uploadOf(CELL)])).rejects.toThrow()
   expect(existsSync(fileOf(root, upload))).toBe(true)
   for (const each of [upload, target]) await store.remove(each)
-  expect(
-    readdirSync(root, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()),
-  ).toEqual([])
+  expect(await filesIn(root)).toEqual([])
+})
+
+test('what a killed concatenation left goes with the next one, or with the upload', async () => {
+  const { root, store } = await useStore()
+  const part = uploadOf(CELL)
+  await store.writeAt(writeOf(part, 0, bytesOf(CELL)))
+  const target = { ...uploadOf(CELL), concat: `final;/files/${part.id}` }
+  const namesOf = () => readdirSync(path.dirname(fileOf(root, target)))
+  const leave = () => writeFile(`${fileOf(root, target)}.5e1f.join`, 'half of it')
+  await mkdir(path.dirname(fileOf(root, target)), { recursive: true })
+  await leave()
+  await store.concat(target, [part])
+  expect(namesOf()).toEqual([target.id])
+  await leave()
+  await store.remove(target)
+  expect(namesOf()).toEqual([])
+})
+
+test('of two concatenations of one target neither puts in place what the other one has begun', async () => {
+  const { store } = await useStore()
+  const bytes = bytesOf(24 * MIB)
+  const part = uploadOf(bytes.length, bytes.length)
+  await store.writeAt(writeOf(part, 0, bytes))
+  const target = { ...uploadOf(2 * bytes.length), concat: `final;/files/${part.id}` }
+  const early = store.concat(target, [part, part])
+  await new Promise((resolve) => setTimeout(resolve, 5))
+  const outcomes = await Promise.allSettled([early, store.concat(target, [part, part])])
+  expect(outcomes.some(({ status }) => status === 'fulfilled')).toBe(true)
+  for (const each of outcomes) if (each.status === 'rejected') expect(each.reason).toEqual(UNAVAILABLE)
+  const whole = Buffer.concat([bytes, bytes])
+  expect(sha256(await readAll(store, target, 0, whole.length))).toBe(sha256(whole))
 })
 
 test('remove fails where the file stays', async () => {
@@ -150,6 +191,45 @@ test('a root that vanished is not made again by a write', async () => {
   expect(existsSync(root)).toBe(false)
 })
 
+test('a folder that stands in for the root is no storage, and what comes meanwhile goes nowhere', async () => {
+  const { root, store } = await useStore()
+  const [there, fresh, target] = [uploadOf(10), uploadOf(10), uploadOf(10)]
+  await store.writeAt(writeOf(there, 0, bytesOf(10)))
+  await rename(root, `${root}-away`)
+  onTestFinished(() => rm(`${root}-away`, { recursive: true, force: true }))
+  await mkdir(root)
+
+  await expect(store.check()).rejects.toEqual(UNAVAILABLE)
+  for (const upload of [{ ...there, offset: 5 }, fresh])
+    expect(await store.writeAt(writeOf(upload, 5, bytesOf(5)))).toEqual({ bytes: 0, failure: UNAVAILABLE })
+  await expect(readAll(store, there, 0, 10)).rejects.toEqual(UNAVAILABLE)
+  await expect(store.remove(there)).rejects.toEqual(UNAVAILABLE)
+  await expect(store.concat(target, [there])).rejects.toEqual(UNAVAILABLE)
+  expect(readdirSync(root)).toEqual([])
+
+  // Another store made this one its own.
+  createLocalStore(root)
+  await expect(store.check()).rejects.toEqual(UNAVAILABLE)
+  await rm(root, { recursive: true })
+
+  await rename(`${root}-away`, root)
+  await store.check()
+  expect(sha256(await readAll(store, there, 0, 10))).toBe(sha256(bytesOf(10)))
+})
+
+test.each([
+  ['that is gone is not made anew', (file: string) => rm(file)],
+  ['that lost its end is not written behind it', (file: string) => truncate(file, 9)],
+])('a file with committed bytes %s: they are lost', async (_what, harm) => {
+  const { root, store } = await useStore()
+  const upload = uploadOf(20)
+  await store.writeAt(writeOf(upload, 0, bytesOf(10)))
+  await harm(fileOf(root, upload))
+  const written = await store.writeAt(writeOf({ ...upload, offset: 10 }, 10, bytesOf(10)))
+  expect(written).toMatchObject({ bytes: 0, failure: { code: 'storage_lost', status: 409 } })
+  expect(existsSync(fileOf(root, upload)) ? (await stat(fileOf(root, upload))).size : 0).toBeLessThan(10)
+})
+
 test('what can not be removed is a failure, and not taken for gone', async () => {
   const { root, store } = await useStore()
   const upload = uploadOf(10)
@@ -224,7 +304,7 @@ test('a disk that turned read-only is a failure of the write, and of the check',
   const store = createLocalStore(root)
   const upload = uploadOf(20)
   await store.writeAt(writeOf(upload, 0, bytesOf(10)))
-  execFileSync('mount', ['-o', 'remount,ro', root])
+  mount('-o', 'remount,ro', root)
   expect(await store.writeAt(writeOf(upload, 10, bytesOf(10)))).toEqual({ bytes: 0, failure: UNAVAILABLE })
   await expect(store.check()).rejects.toMatchObject({ code: 'EROFS' })
   await expect(store.remove(upload)).rejects.toEqual(UNAVAILABLE)
@@ -302,16 +382,4 @@ async function asNobody(work: () => Promise<void>): Promise<void> {
   } finally {
     if (isRoot) process.seteuid?.(0)
   }
-}
-
-/** A file system that is soon full. Only root may mount one. */
-async function useSmallDisk({ skip }: TestContext, size: string): Promise<string> {
-  const folder = await useFolder()
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', folder], { stdio: 'pipe' })
-  } catch (error) {
-    skip(`a small disk could not be mounted: ${(error as Error).message.trim()}`)
-  }
-  onTestFinished(() => void execFileSync('umount', ['--lazy', folder]))
-  return folder
 }

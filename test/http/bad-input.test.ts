@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { bytesOf, sha256 } from '../support/bytes.ts'
 import { clientOf, patchAt, TUS, type Answer, type Client } from '../support/client.ts'
+import { untilInflight } from '../support/load.ts'
 import { BOB, startTestServer, useServer, type TestServer } from '../support/server.ts'
 import { eventually, slowRequest } from '../support/slow-request.ts'
 
@@ -22,12 +23,6 @@ const initiate = async (fields: object = {}): Promise<string> =>
       body: { file_name: 'a.bin', file_size: bytes.length, chunk_size: CHUNK, ...fields },
     })
   ).json.upload_id
-
-const inFlight = (count: number) =>
-  eventually(
-    async () => (await call('GET', '/metrics')).text.includes(`\ninflight_chunks ${count}\n`),
-    `${count} bodies are in flight`,
-  )
 
 const refused = (answer: Answer, status: number, code: string, id: string | null = null) => {
   expect(answer.status).toBe(status)
@@ -137,10 +132,7 @@ describe('a chunk is refused and nothing changes', () => {
       'Content-Length': String(CHUNK),
     })
     await put.send(chunk(1).subarray(0, 500))
-    await eventually(
-      async () => (await call('GET', '/metrics')).text.includes('\ninflight_chunks 1\n'),
-      'the chunk is in flight',
-    )
+    await untilInflight(call, 1)
     put.cut()
     await eventually(
       () => server.lines.some((line) => line['upload_id'] === id && line['status'] === 499),
@@ -158,9 +150,9 @@ describe('a chunk is refused and nothing changes', () => {
       'Transfer-Encoding': 'chunked',
     })
     await put.send(chunk(0))
-    await inFlight(1)
+    await untilInflight(call, 1)
     put.cut()
-    await inFlight(0)
+    await untilInflight(call, 0)
     expect((await call('GET', `/v1/uploads/${id}`)).json).toMatchObject({ status: 'INITIATED', offset: 0 })
   })
 
@@ -263,10 +255,7 @@ test('two clients that PATCH one upload at once: one wins, the other is told 423
   const path = new URL(headers.get('location') ?? '').pathname
   const first = slowRequest(server.url, 'PATCH', path, { ...patchAt(0), 'Content-Length': String(length) })
   await first.send(file.subarray(0, 1_000_000))
-  await eventually(
-    async () => (await call('GET', '/metrics')).text.includes('\ninflight_chunks 1\n'),
-    'the PATCH is in flight',
-  )
+  await untilInflight(call, 1)
 
   const second = await call('PATCH', path, { headers: patchAt(0), body: Buffer.alloc(length) })
   expect(second.status).toBe(423)

@@ -1,8 +1,9 @@
 import { readdirSync, readlinkSync, existsSync } from 'node:fs'
-import { connect, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bytesOf, MIB } from '../support/bytes.ts'
 import { clientOf, patchAt, TUS, type Client } from '../support/client.ts'
+import { untilInflight } from '../support/load.ts'
+import { lines, openSocket } from '../support/raw.ts'
 import { ALICE, BOB, startTestServer, useServer, type TestServer } from '../support/server.ts'
 import { eventually, slowRequest } from '../support/slow-request.ts'
 
@@ -23,13 +24,10 @@ const create = async (length: number, ask: Client = call, headers = {}): Promise
   return new URL(answer.headers.get('location') ?? '', 'http://x').pathname
 }
 
-const open = (url = server.url): Socket => connect(Number(new URL(url).port), '127.0.0.1')
-const lines = (...parts: string[]) => `${parts.join('\r\n')}\r\n\r\n`
-
 /** Sends raw bytes on a connection of their own. @returns what comes back until the other side is silent */
 const raw = (text: string, url = server.url, silenceMs = 300): Promise<string> =>
   new Promise((resolve, reject) => {
-    const socket = open(url)
+    const socket = openSocket(url)
     let told = ''
     let timer = setTimeout(() => socket.destroy(), 5000)
     socket.on('data', (data) => {
@@ -43,12 +41,6 @@ const raw = (text: string, url = server.url, silenceMs = 300): Promise<string> =
     })
     socket.write(text)
   })
-
-const inflight = (ask: Client, count: number) =>
-  eventually(
-    async () => (await ask('GET', '/metrics')).text.includes(`\ninflight_chunks ${count}\n`),
-    `${count} bodies are in flight`,
-  )
 
 test.each(['?x=/', '?/', '#/'])(
   "the id that is deleted is the owner's own, whatever follows it: %s",
@@ -79,7 +71,7 @@ describe('a place at the gate is given back', () => {
       await patch.send(Buffer.from('hello'))
       patch.cut()
     }
-    await inflight(ask, 0)
+    await untilInflight(ask, 0)
   })
 
   test('by requests whose answers wait behind one that nobody reads', async () => {
@@ -88,7 +80,7 @@ describe('a place at the gate is given back', () => {
     const big = bytesOf(8 * MIB)
     const file = await create(big.length, ask)
     await ask('PATCH', file, { headers: patchAt(0), body: big })
-    const socket = open(own.url)
+    const socket = openSocket(own.url)
     socket.on('error', () => {})
     socket.pause()
     socket.write(lines(`GET ${file} HTTP/1.1`, 'Host: a', `X-API-Key: ${ALICE}`))
@@ -107,7 +99,7 @@ describe('a place at the gate is given back', () => {
           ) + 'hello',
         )
     }
-    await inflight(ask, 0)
+    await untilInflight(ask, 0)
     socket.destroy()
   })
 })
@@ -118,7 +110,7 @@ test('many pipelined downloads that nobody reads hold one piece of one file, not
   const big = bytesOf(32 * MIB)
   const file = await create(big.length, ask)
   await ask('PATCH', file, { headers: patchAt(0), body: big })
-  const socket = open(own.url)
+  const socket = openSocket(own.url)
   socket.on('error', () => {})
   socket.pause()
   const before = process.memoryUsage().arrayBuffers
@@ -137,7 +129,7 @@ test('a client that never takes its download is cut off, and its file closed', a
   const big = bytesOf(32 * MIB)
   const file = await create(big.length, ask)
   await ask('PATCH', file, { headers: patchAt(0), body: big })
-  const socket = open(own.url)
+  const socket = openSocket(own.url)
   const closed = new Promise((resolve) => socket.on('error', () => {}).once('close', resolve))
   socket.pause()
   socket.write(lines(`GET ${file} HTTP/1.1`, 'Host: a', `X-API-Key: ${ALICE}`))
@@ -202,7 +194,7 @@ describe('JSON', () => {
 
   test('that never comes ends its connection', async () => {
     const own = await useServer({ BODY_IDLE_TIMEOUT_SECONDS: '1' })
-    const socket = open(own.url)
+    const socket = openSocket(own.url)
     socket.on('error', () => {})
     socket.write(`${head('Content-Length: 100')}{`)
     await new Promise((resolve) => socket.once('close', resolve))
@@ -311,6 +303,41 @@ describe('Location is relative where the host is no host', () => {
     const own = await useServer({ TRUST_PROXY: 'true' })
     expect(await locationOf(own.url, ['POST /files HTTP/1.1', 'Host: a', header])).toBe(location)
   })
+})
+
+test.each(['200-ok', '100-continue, 200-ok', '100-continue;x'])(
+  'an Expect that nobody can meet is 417, in its dialect, and the body is not taken: %s',
+  async (expected) => {
+    const request = (line: string) =>
+      lines(line, 'Host: a', `X-API-Key: ${ALICE}`, 'Content-Length: 5', `Expect: ${expected}`)
+    expect(await raw(request('PUT /v1/uploads/x/chunks/0 HTTP/1.1'))).toMatch(
+      /^HTTP\/1\.1 417 [^]*"error_code":"expectation_failed"/,
+    )
+    expect(await raw(request('POST /files HTTP/1.1'))).toMatch(/^HTTP\/1\.1 417 [^]*Expect can only be/)
+  },
+)
+
+test.each([
+  ['a length and chunks', ['Content-Length: 5', 'Transfer-Encoding: chunked']],
+  ['two lengths', ['Content-Length: 5', 'Content-Length: 6']],
+  ['a list of lengths', ['Content-Length: 5, 5']],
+  ['chunks that are called otherwise', ['Transfer-Encoding: xchunked']],
+  ['a space before a colon', ['Content-Length : 5']],
+])('a body that is framed by %s is 400, whatever a proxy makes of it', async (_what, framing) => {
+  const path = await create(5)
+  const told = await raw(
+    `${lines(
+      `PATCH ${path} HTTP/1.1`,
+      'Host: a',
+      `X-API-Key: ${ALICE}`,
+      'Tus-Resumable: 1.0.0',
+      'Upload-Offset: 0',
+      `Content-Type: ${APPEND}`,
+      ...framing,
+    )}5\r\nhello\r\n0\r\n\r\n`,
+  )
+  expect(told).toMatch(/^HTTP\/1.1 400 /)
+  expect((await call('HEAD', path, { headers: TUS })).headers.get('upload-offset')).toBe('0')
 })
 
 test('an HTTP/1.0 client is never told 100 Continue', async () => {

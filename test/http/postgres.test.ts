@@ -149,6 +149,14 @@ describe.skipIf(!postgres.available)('a server on PostgreSQL', () => {
     expect(sha256(await download(server.url, path))).toBe(sha256(BYTES))
   })
 
+  test('a server whose database is away shuts down all the same', async () => {
+    const own = await startTestServer({ DATABASE_URL: await postgres.database() })
+    await postgres.crash()
+    await clientOf(own.url)('GET', '/v1/uploads')
+    await own.close()
+    await postgres.start()
+  })
+
   test('two servers on one database and one folder see the same uploads at any moment', async () => {
     const shared = await postgres.database()
     const env = { DATABASE_URL: shared, CHUNK_SIZE_BYTES: String(CELL) }

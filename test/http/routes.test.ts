@@ -1,63 +1,213 @@
 import { randomUUID } from 'node:crypto'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { routes, type App } from '../../src/app.ts'
+import { routes, type App, type Method } from '../../src/app.ts'
 import { nobody } from '../../src/http/guards.ts'
 import { clientOf, patchAt, TUS, type Client } from '../support/client.ts'
-import { BOB, startTestServer } from '../support/server.ts'
+import { ALICE, BOB, startTestServer } from '../support/server.ts'
 
-/** Routes that need no key, on purpose. */
-const OPEN = new Set(['OPTIONS /files{/:id}', 'GET /health', 'GET /ready', 'GET /version', 'GET /metrics'])
+interface Rule {
+  who: 'nobody' | 'any user' | 'owner' | 'admin' | 'scraper'
+  /** the status for who may come */
+  ok: number
+  headers?: Record<string, string>
+  body?: string
+  /** whether the upload must have its bytes first */
+  whole?: boolean
+}
+
+const JSON_TYPE = { 'Content-Type': 'application/json' }
+const INIT = '{"file_name":"a","file_size":5}'
+
+/** Who may come to each route. A route that is not here fails. */
+const RULES: Record<string, Rule> = {
+  'POST /v1/uploads/init': { who: 'any user', ok: 201, headers: JSON_TYPE, body: INIT },
+  'GET /v1/uploads': { who: 'any user', ok: 200 },
+  'GET /v1/uploads/:id': { who: 'owner', ok: 200 },
+  'DELETE /v1/uploads/:id': { who: 'owner', ok: 204 },
+  'PUT /v1/uploads/:id/chunks/:index': { who: 'owner', ok: 202, body: 'hello' },
+  'DELETE /v1/uploads/:id/chunks/:index': { who: 'owner', ok: 204 },
+  'GET /v1/uploads/:id/missing-chunks': { who: 'owner', ok: 200 },
+  'POST /v1/uploads/:id/complete': { who: 'owner', ok: 200, whole: true },
+  'HEAD /v1/uploads/:id/download': { who: 'owner', ok: 200, whole: true },
+  'GET /v1/uploads/:id/download': { who: 'owner', ok: 200, whole: true },
+  'OPTIONS /files{/:id}': { who: 'nobody', ok: 204 },
+  'POST /files': { who: 'any user', ok: 201, headers: { ...TUS, 'Upload-Length': '5' } },
+  'HEAD /files/:id': { who: 'owner', ok: 200, headers: TUS },
+  'PATCH /files/:id': { who: 'owner', ok: 204, headers: patchAt(0), body: 'hello' },
+  'DELETE /files/:id': { who: 'owner', ok: 204, headers: TUS },
+  'GET /files/:id': { who: 'owner', ok: 200, whole: true },
+  'POST /v1/admin/cleanup': { who: 'admin', ok: 200 },
+  'GET /health': { who: 'nobody', ok: 200 },
+  'GET /ready': { who: 'nobody', ok: 200 },
+  'GET /version': { who: 'nobody', ok: 200 },
+  'GET /metrics': { who: 'scraper', ok: 200 },
+}
+
+const ADMIN = 'admin-key'
+const METRICS_TOKEN = 'metrics-token'
 
 /** Nothing of it is called: the table is built, and read. */
-const table = routes({ tus: {}, operations: {} } as App)
-const named = table.map(([method, path, who]) => ({ name: `${method} ${path}`, method, path, who }))
-const guarded = named.filter(({ name }) => !OPEN.has(name))
-const owned = guarded.filter(({ path }) => path.includes(':id'))
+const table = routes({ tus: {}, operations: {}, identification: {}, adminUserIds: [] } as unknown as App)
+const named = table.map(([method, path, who]) => ({ name: `${method} ${path}`, method, path, guard: who }))
+const ruled = named.flatMap((row) => (RULES[row.name] ? [{ ...row, ...(RULES[row.name] as Rule) }] : []))
+const guarded = ruled.filter(({ who }) => who !== 'nobody')
+const by = (wanted: Rule['who']) => ruled.filter(({ who }) => who === wanted)
 
-test('only the routes that are listed as open need no key', () => {
-  expect(
-    named
-      .filter(({ who }) => who === nobody)
-      .map(({ name }) => name)
-      .toSorted(),
-  ).toEqual([...OPEN].filter((name) => name !== 'GET /metrics').toSorted())
+test('every route has a rule, every rule a route, and no row stands twice', () => {
+  expect(named.map(({ name }) => name).toSorted()).toEqual(Object.keys(RULES).toSorted())
 })
 
-test('no row stands twice', () => {
-  expect(new Set(named.map(({ name }) => name)).size).toBe(named.length)
+test('only the routes that anybody may use let anybody in', () => {
+  const open = named.filter(({ guard }) => guard === nobody).map(({ name }) => name)
+  expect(open.toSorted()).toEqual(
+    by('nobody')
+      .map(({ name }) => name)
+      .toSorted(),
+  )
 })
 
 describe('on the running server', () => {
   let url: string
   let alice: Client
-  let id: string
   beforeAll(async () => {
-    const server = await startTestServer()
+    const server = await startTestServer({
+      API_KEY_MAPPINGS: `${ALICE}:alice,${BOB}:bob,${ADMIN}:root`,
+      ADMIN_USER_IDS: 'root',
+      METRICS_TOKEN,
+    })
     url = server.url
     alice = clientOf(url)
-    const { json } = await alice('POST', '/v1/uploads/init', { body: { file_name: 'a', file_size: 5 } })
-    id = json.upload_id
     return () => server.close()
   })
 
-  const ask = (call: Client, { method, path }: { method: string; path: string }, upload: string) =>
-    call(method, path.replace('{/:id}', '').replace(':id', upload).replace(':index', '0'), {
-      headers: method === 'PATCH' ? patchAt(0) : TUS,
-      ...(method === 'PUT' || method === 'PATCH' ? { body: 'hello' } : {}),
+  /** @returns the id of an upload of Alice's */
+  const create = async (whole = false): Promise<string> => {
+    const { json } = await alice('POST', '/v1/uploads/init', { body: { file_name: 'a', file_size: 5 } })
+    const id: string = json.upload_id
+    if (whole) {
+      await alice('PUT', `/v1/uploads/${id}/chunks/0`, { body: 'hello' })
+      await alice('POST', `/v1/uploads/${id}/complete`)
+    }
+    return id
+  }
+  const pathOf = (path: string, id: string) =>
+    path.replace('{/:id}', '').replace(':id', id).replace(':index', '0')
+  const ask = async (
+    call: Client,
+    { method, path, headers = {}, body }: Pick<Rule, 'headers' | 'body'> & { method: string; path: string },
+    id: string,
+    more: Record<string, string> = {},
+  ) => {
+    const answer = await call(method, pathOf(path, id), {
+      headers: { ...headers, ...more },
+      ...(body !== undefined && { body }),
     })
+    return answer.status
+  }
+  const nobodyAtAll = () => clientOf(url, null)
+  const bob = () => clientOf(url, BOB)
 
-  test.each(guarded)('$name without a key, or with an unknown one, is 401', async (route) => {
-    expect((await ask(clientOf(url, null), route, id)).status).toBe(401)
-    expect((await ask(clientOf(url, 'no-such-key'), route, id)).status).toBe(401)
+  test.each(guarded)('$name without a key, or with a wrong one, is 401', async (route) => {
+    const id = await create(route.whole)
+    const statuses = [
+      await ask(nobodyAtAll(), route, id),
+      await ask(clientOf(url, 'no-such-key'), route, id),
+      await ask(clientOf(url, ''), route, id),
+      await ask(nobodyAtAll(), route, id, { Authorization: 'Bearer no-such-key' }),
+      await ask(nobodyAtAll(), route, id, { Authorization: `Basic ${ALICE}` }),
+      await ask(nobodyAtAll(), route, id, { Cookie: `X-API-Key=${ALICE}` }),
+      await ask(nobodyAtAll(), { ...route, path: `${route.path}?api_key=${ALICE}` }, id),
+    ]
+    expect(statuses).toEqual(statuses.map(() => 401))
   })
 
-  test.each(owned)("$name on another user's upload is 403, and changes nothing", async (route) => {
-    expect((await ask(clientOf(url, BOB), route, id)).status).toBe(403)
-    expect((await alice('GET', `/v1/uploads/${id}`)).json).toMatchObject({ status: 'INITIATED', offset: 0 })
+  test.each(by('owner'))("$name on another user's upload is 403, and changes nothing", async (route) => {
+    const id = await create(route.whole)
+    const before = (await alice('GET', `/v1/uploads/${id}`)).json
+    expect(await ask(bob(), route, id)).toBe(403)
+    expect(await ask(clientOf(url, ADMIN), route, id)).toBe(403)
+    expect((await alice('GET', `/v1/uploads/${id}`)).json).toEqual(before)
   })
 
-  test.each(owned)('$name on an upload that never was is 404', async (route) => {
-    expect((await ask(alice, route, randomUUID())).status).toBe(404)
-    expect((await ask(alice, route, 'x')).status).toBe(404)
+  test.each(by('owner'))('$name of the own upload is $ok', async (route) => {
+    expect(await ask(alice, route, await create(route.whole))).toBe(route.ok)
   })
+
+  test.each(by('owner'))('$name on an upload that never was is 404, whoever asks', async (route) => {
+    for (const id of [randomUUID(), 'x', '..', '%2e%2e%2fuploads.db'])
+      for (const call of [alice, bob()]) expect([id, await ask(call, route, id)]).toEqual([id, 404])
+  })
+
+  test.each(by('any user'))('$name is $ok for any user', async (route) => {
+    expect([await ask(alice, route, ''), await ask(bob(), route, '')]).toEqual([route.ok, route.ok])
+  })
+
+  test.each(by('admin'))('$name is $ok for an administrator and 403 for other users', async (route) => {
+    expect(await ask(clientOf(url, ADMIN), route, '')).toBe(route.ok)
+    expect([await ask(alice, route, ''), await ask(bob(), route, '')]).toEqual([403, 403])
+  })
+
+  test.each(by('scraper'))(
+    '$name is $ok with its own token and 401 with the key of a user',
+    async (route) => {
+      const bearer = (token: string) => ({ Authorization: `Bearer ${token}` })
+      expect(await ask(nobodyAtAll(), route, '', bearer(METRICS_TOKEN))).toBe(route.ok)
+      expect(await ask(alice, route, '')).toBe(401)
+      expect(await ask(nobodyAtAll(), route, '', bearer(ALICE))).toBe(401)
+    },
+  )
+
+  test.each(by('nobody'))('$name is $ok with any key, and without one', async (route) => {
+    const calls = [nobodyAtAll(), clientOf(url, 'no-such-key'), bob(), alice]
+    expect(await Promise.all(calls.map((call) => ask(call, route, '')))).toEqual(calls.map(() => route.ok))
+  })
+
+  test.each(['PATCH', 'DELETE', 'HEAD'])(
+    'a POST that stands for %s is judged as that: 401, 403, and the owner is let in',
+    async (method) => {
+      const id = await create()
+      const { ok, headers = {}, body } = RULES[`${method} /files/:id`] as Rule
+      const post = { method: 'POST', path: '/files/:id', headers, ...(body !== undefined && { body }) }
+      const override = { 'X-HTTP-Method-Override': method }
+      expect(await ask(nobodyAtAll(), post, id, override)).toBe(401)
+      expect(await ask(bob(), post, id, override)).toBe(403)
+      expect(await ask(alice, post, id, override)).toBe(ok)
+    },
+  )
+
+  const METHODS: Method[] = ['OPTIONS', 'HEAD', 'GET', 'POST', 'PUT', 'PATCH', 'DELETE']
+  const paths = [...new Set(named.map(({ path }) => path.replace('{/:id}', '')))]
+  /** Express answers HEAD by the row of GET. */
+  const hasRow = (method: string, path: string) =>
+    named.some(
+      (row) =>
+        row.path.replace('{/:id}', path.includes(':id') ? '/:id' : '') === path &&
+        (row.method === method || (method === 'HEAD' && row.method === 'GET')),
+    )
+  const strays = paths.flatMap((path) =>
+    METHODS.filter((method) => !hasRow(method, path)).map((method) => ({
+      method,
+      path,
+      name: `${method} ${path}`,
+    })),
+  )
+
+  test.each(strays)('$name, which is in no row, is 404 for everybody, and changes nothing', async (stray) => {
+    const id = await create()
+    // `init` is also where an upload could stand, and that is nobody's.
+    const wanted = stray.path === '/v1/uploads/init' ? [401, 404] : [404]
+    const before = (await alice('GET', `/v1/uploads/${id}`)).json
+    for (const call of [nobodyAtAll(), bob(), alice]) expect(wanted).toContain(await ask(call, stray, id))
+    expect((await alice('GET', `/v1/uploads/${id}`)).json).toEqual(before)
+  })
+
+  test.each(guarded.filter(({ method, path }) => method === 'GET' && !RULES[`HEAD ${path}`]))(
+    'HEAD in place of $name is guarded like it',
+    async (route) => {
+      const id = await create(route.whole)
+      const head = { ...route, method: 'HEAD' }
+      expect(await ask(nobodyAtAll(), head, id)).toBe(401)
+      if (route.who === 'owner') expect(await ask(bob(), head, id)).toBe(403)
+    },
+  )
 })

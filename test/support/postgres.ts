@@ -70,3 +70,11 @@ export async function onServer<T>(url: string, work: (client: Client) => Promise
     await client.end()
   }
 }
+
+/** Whether a connection to the client's database waits for a lock. */
+export async function someWait(client: Client): Promise<boolean> {
+  const { rows } = await client.query(
+    `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+  )
+  return rows.length > 0
+}

@@ -13,14 +13,20 @@ export interface ServerProcess {
   signal(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | string>
 }
 
-/** The real process on the data in `root`, as `npm start` runs it but from the sources, unless `main` is a built one. */
+/**
+ * The real process on the data in `root`, as `npm start` runs it but from the sources, unless `main` is a
+ * built one.
+ * @param launcher a command that runs the command behind it, such as `nice`
+ */
 export async function spawnServer(
   root: string,
   env: Record<string, string> = {},
   main: string | null = null,
+  launcher: readonly string[] = [],
 ): Promise<ServerProcess> {
   const program = main === null ? ['--import', 'tsx', path.join(ROOT, 'src/main.ts')] : [main]
-  const child = spawn(process.execPath, program, {
+  const [command = process.execPath, ...args] = [...launcher, process.execPath, ...program]
+  const child = spawn(command, args, {
     cwd: ROOT,
     env: { PATH: process.env['PATH'] ?? '', ...testEnv(root), ...env },
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { onTestFinished } from 'vitest'
 import { createLocker } from '../../src/admission/locker.ts'
-import type { ChunkStore } from '../../src/core/ports.ts'
+import type { ChunkStore, Locker, UploadLedger } from '../../src/core/ports.ts'
 import { createLedger } from '../../src/ledger/ledger.ts'
 import { migrateUp } from '../../src/ledger/migrate.ts'
-import { openDb } from '../../src/ledger/open.ts'
+import { openDb, type Db } from '../../src/ledger/open.ts'
 import { createMetrics } from '../../src/observe/metrics.ts'
 import { createLocalStore } from '../../src/stores/local.ts'
 import type { Create } from '../../src/uploads/create.ts'
@@ -18,15 +17,27 @@ export const DAY = 24 * 3600 * 1000
 /** The cell size of what these use cases create. */
 export const CELL = 10
 
+export interface Process {
+  /** what the test puts in front of the ledger */
+  ledgerOf?: (ledger: UploadLedger) => UploadLedger
+  lockerOf?: (db: Db) => Locker
+}
+
 /**
  * The use cases on a real ledger and a real disk, with a clock that the test sets.
  * @param change what the test puts in front of the store
+ * @param at the folder of another process
  */
-export async function useUploads(change: (store: ChunkStore) => ChunkStore = (store) => store, at?: string) {
+export async function useUploads(
+  change: (store: ChunkStore) => ChunkStore = (store) => store,
+  at?: string,
+  { ledgerOf = (ledger) => ledger, lockerOf = () => createLocker({ lookMs: 10 }) }: Process = {},
+) {
   const root = at ?? (await useFolder())
   const url = `file:${path.join(root, 'uploads.db')}`
   await migrateUp(url)
-  const ledger = createLedger(await openDb(url))
+  const db = await openDb(url)
+  const ledger = ledgerOf(createLedger(db))
   onTestFinished(() => ledger.close())
   const clock = { now: new Date('2030-01-01T00:00:00Z') }
   const { meter } = createMetrics()
@@ -37,9 +48,11 @@ export async function useUploads(change: (store: ChunkStore) => ChunkStore = (st
     uploadTtlMs: DAY,
     idempotencyTtlMs: DAY,
     maxConcatParts: 10,
+    minFreeDiskBytes: 0,
   }
-  const locker = createLocker({ lookMs: 10 })
-  const deps = { ledger, store, locker, meter, now: () => clock.now, limits }
+  const locker = lockerOf(db)
+  const now = () => clock.now
+  const deps = { ledger, store, locker, meter, now, expiryNow: now, limits }
   return { uploads: createUploads(deps), deps, ledger, store, clock, root }
 }
 
@@ -79,11 +92,6 @@ export const append = (
 
 export const putChunk = (uploads: Uploads, id: string, index: number, bytes: string) =>
   uploads.putChunk({ id, index, body: bodyOf(Buffer.from(bytes)), turn: turnOf(), sha256: [] })
-
-export const filesIn = async (root: string) =>
-  (await readdir(path.join(root, 'files'), { recursive: true, withFileTypes: true })).filter((entry) =>
-    entry.isFile(),
-  )
 
 export const fail = (error: unknown): never => {
   throw error

@@ -302,7 +302,7 @@ describe('a body that breaks off', () => {
 
 describe('silence', () => {
   beforeEach(() => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] })
   })
   afterEach(() => {
     vi.useRealTimers()
@@ -341,6 +341,17 @@ describe('silence', () => {
     expect([body.idle(), body.cause]).toEqual([false, null])
     client.write('d')
     expect(await takeText(body, 3)).toBe('d')
+  })
+
+  it('is not measured by a clock that somebody sets, ahead or back', async () => {
+    const { body } = await send(head(lengthOf(10)), 'abc')
+    await body.take(10)
+    const batch = watch(body.take(10))
+    vi.setSystemTime(Date.now() + 86_400_000)
+    expect(body.idle()).toBe(false)
+    vi.setSystemTime(Date.now() - 2 * 86_400_000)
+    await vi.advanceTimersByTimeAsync(3_000)
+    expect([body.idle(), batch.kept]).toEqual([true, false])
   })
 
   it('of three seconds while we wait is idle, less is not, and a byte ends it', async () => {

@@ -99,17 +99,45 @@ const VARIABLES: Record<string, Row> = {
     unset: 10_000,
     good: [
       ['1', 1000],
-      ['600', 600_000],
+      ['20', 20_000],
     ],
-    bad: ['0', '601', ...NO_NUMBERS, ...HUGE],
-    must: /seconds from 1 to 600$/,
+    bad: ['0', '21', ...NO_NUMBERS, ...HUGE],
+    must: /seconds from 1 to 20$/,
+  },
+  LEASES: {
+    key: 'leases',
+    unset: false,
+    good: [
+      ['auto', false],
+      ['on', true],
+      ['off', false],
+    ],
+    bad: ['ON', '1', 'true', 'yes'],
+    must: /auto, on or off$/,
   },
   STORAGE_ROOT: {
-    key: 'storageRoot',
-    unset: './data/files',
-    good: [['/mnt', '/mnt']],
+    key: 'storage',
+    unset: { backend: 'local', root: './data/files' },
+    good: [['/mnt', { backend: 'local', root: '/mnt' }]],
     bad: [],
     must: /folder/,
+  },
+  DURABILITY: {
+    key: 'durability',
+    unset: 'process',
+    good: [['disk', 'disk']],
+    bad: ['Disk', 'none', 'fsync'],
+    must: /process or disk$/,
+  },
+  MIN_FREE_DISK_BYTES: {
+    key: 'minFreeDiskBytes',
+    unset: 67_108_864,
+    good: [
+      ['0', 0],
+      [String(MAX), MAX],
+    ],
+    bad: [...NO_NUMBERS, ...HUGE],
+    must: /bytes; 0 for no limit$/,
   },
   API_KEY_MAPPINGS: {
     key: 'apiKeys',
@@ -127,6 +155,53 @@ const VARIABLES: Record<string, Row> = {
     ],
     bad: ['k', 'k:', ':ada', 'k:ada:bob', 'k:ada,l', ',', ' '],
     must: /key:user pairs/,
+  },
+  AUTH_MODE: {
+    key: 'authMode',
+    unset: 'api_key',
+    good: [['api_key', 'api_key']],
+    bad: ['none', 'JWT', 'api_key,jwt'],
+    must: /api_key, jwt or hybrid$/,
+  },
+  ADMIN_USER_IDS: {
+    key: 'adminUserIds',
+    unset: [],
+    good: [
+      ['ada', ['ada']],
+      [' ada , bob,,', ['ada', 'bob']],
+    ],
+    bad: [],
+    must: /users/,
+  },
+  API_RATE_LIMIT_PER_MINUTE: {
+    key: 'apiRateLimitPerMinute',
+    unset: 0,
+    good: [
+      ['0', 0],
+      ['600', 600],
+    ],
+    bad: [...NO_NUMBERS, ...HUGE],
+    must: /number; 0 is no limit$/,
+  },
+  AUTH_FAILURES_PER_MINUTE: {
+    key: 'authFailuresPerMinute',
+    unset: 30,
+    good: [
+      ['0', 0],
+      ['10000', 10_000],
+    ],
+    bad: ['10001', ...NO_NUMBERS, ...HUGE],
+    must: /number from 0, no limit, to 10000$/,
+  },
+  MAX_FAIR_INFLIGHT_CHUNKS_PER_UPLOAD: {
+    key: 'maxFairInflightChunksPerUpload',
+    unset: 0,
+    good: [
+      ['0', 0],
+      ['3', 3],
+    ],
+    bad: [...NO_NUMBERS, ...HUGE],
+    must: /number; 0 is half of the workers$/,
   },
   CHUNK_SIZE_BYTES: count('chunkSizeBytes', 5_242_880),
   MAX_UPLOAD_BYTES: count('maxUploadBytes', 50_000_000_000),
@@ -173,6 +248,36 @@ const VARIABLES: Record<string, Row> = {
     ],
     bad: ['0', '3153600001', ...NO_NUMBERS, ...HUGE],
     must: /seconds, at least 1$/,
+  },
+  ADMISSION_WAIT_SECONDS: {
+    key: 'admissionWaitMs',
+    unset: 30_000,
+    good: [
+      ['0', 0],
+      ['3600', 3_600_000],
+    ],
+    bad: ['3601', ...NO_NUMBERS, ...HUGE],
+    must: /seconds from 0 to 3600$/,
+  },
+  REAP_INTERVAL_SECONDS: {
+    key: 'reapIntervalMs',
+    unset: 60_000,
+    good: [
+      ['1', 1000],
+      ['86400', 86_400_000],
+    ],
+    bad: ['0', '86401', ...NO_NUMBERS, ...HUGE],
+    must: /seconds from 1 to 86400$/,
+  },
+  HEADER_TIMEOUT_SECONDS: {
+    key: 'headerTimeoutMs',
+    unset: 30_000,
+    good: [
+      ['1', 1000],
+      ['3600', 3_600_000],
+    ],
+    bad: ['0', '3601', ...NO_NUMBERS, ...HUGE],
+    must: /seconds from 1 to 3600$/,
   },
   BODY_IDLE_TIMEOUT_SECONDS: {
     key: 'bodyIdleTimeoutMs',
@@ -272,7 +377,15 @@ describe('a variable', () => {
 
 it('every variable of the configuration is in this table', () => {
   const keys = Object.keys(parseConfig({}))
-  expect(keys.filter((key) => key !== 'developmentKeys').toSorted()).toEqual([...unsetKeys].toSorted())
+  const derived = ['developmentKeys', 'jwt']
+  expect(keys.filter((key) => !derived.includes(key)).toSorted()).toEqual([...unsetKeys].toSorted())
+})
+
+it('PostgreSQL, which several processes may use, goes with leases and not without', () => {
+  const DATABASE_URL = 'postgresql://user:secret@db/uploads'
+  for (const LEASES of [undefined, 'auto', 'on'])
+    expect(parseConfig({ DATABASE_URL, LEASES })).toMatchObject({ leases: true })
+  expect(complaint({ DATABASE_URL, LEASES: 'off' })).toMatch(/^LEASES must be auto or on with PostgreSQL/)
 })
 
 it('several bad values are told at once, a line each, and the good ones are not', () => {

@@ -5,14 +5,17 @@ import type { Admission } from '../../src/core/ports.ts'
 
 const ROOMY: GateLimits = {
   workerCount: 1,
+  maxFairInflightChunksPerUpload: 0,
   taskQueueMaxsize: 1000,
   maxGlobalInflightChunks: 1000,
   maxInflightChunksPerUpload: 1000,
+  admissionWaitMs: 60_000,
 }
 
 function gateOf(limits: Partial<GateLimits> = {}) {
   const counted: ThrottleReason[] = []
-  const gate = createGate({ ...ROOMY, ...limits }, { throttled: (reason) => counted.push(reason) })
+  const meter = { throttled: (reason: ThrottleReason) => counted.push(reason) }
+  const gate = createGate({ ...ROOMY, ...limits }, meter)
   return { gate, counted }
 }
 
@@ -32,33 +35,6 @@ function refusal(admit: () => Admission): string | null {
 
 /** Lets every promise that is settled run its course. */
 const settle = () => new Promise((resolve) => setImmediate(resolve))
-
-/** One worker is busy; what enters now waits, and `serve` gives turns one by one until nobody waits. */
-function busyGate() {
-  const { gate } = gateOf()
-  const admit = (owner: string, upload: string) => gate.admit(owner, upload)
-  const blocker = admit('blocker', 'blocker')
-  void blocker.enter()
-  const served: string[] = []
-  return {
-    gate,
-    wait(owner: string, upload: string, name = `${owner}/${upload}`): Admission {
-      const admission = admit(owner, upload)
-      const turn = admission.enter()
-      if (!turn) throw new Error('there was a free worker')
-      void turn.then(() => served.push(name))
-      return admission
-    },
-    async serve(turns = gate.load().queued): Promise<string[]> {
-      served.length = 0
-      for (let i = 0; i < turns; i++) {
-        blocker.leave()
-        await settle()
-      }
-      return [...served]
-    },
-  }
-}
 
 describe('admission', () => {
   it('MAX_GLOBAL_INFLIGHT_CHUNKS bodies get in and the next is refused, until one is done', () => {
@@ -129,86 +105,131 @@ describe('admission', () => {
   })
 })
 
-describe('a write', () => {
-  it('takes a free worker without a promise, and waits when all of them are busy', async () => {
-    const { gate } = gateOf({ workerCount: 2 })
-    const [a, b, c] = ['a', 'b', 'c'].map((upload) => gate.admit(upload, upload)) as [
-      Admission,
-      Admission,
-      Admission,
-    ]
-    expect(a.enter()).toBeUndefined()
-    expect(b.enter()).toBeUndefined()
-    const turn = c.enter()
-    expect(turn).toBeInstanceOf(Promise)
-    let entered = false
-    void turn?.then(() => (entered = true))
+describe('a body that may wait', () => {
+  /** One place, taken. */
+  const fullGate = (limits: Partial<GateLimits> = {}) => {
+    const { gate, counted } = gateOf({ maxGlobalInflightChunks: 1, ...limits })
+    const admitted: string[] = []
+    const open: Admission[] = [gate.admit('first', 'first')]
+    return {
+      gate,
+      counted,
+      admitted,
+      /** Lets the open body go, and whoever comes next come. */
+      async next() {
+        open.shift()?.release()
+        await settle()
+      },
+      wait(owner: string, upload = `upload of ${owner}`) {
+        const place = gate.admitInTurn(owner, upload)
+        if (!('admitted' in place)) throw new Error('there was room')
+        const outcome = place.admitted.then(
+          (admission) => {
+            admitted.push(owner)
+            open.push(admission)
+            return 'admitted'
+          },
+          (error: Error) => error,
+        )
+        return { ...place, outcome }
+      },
+    }
+  }
+
+  it('does not wait where there is room', () => {
+    const { gate } = gateOf({ maxGlobalInflightChunks: 1 })
+    expect(gate.admitInTurn('a', 'x')).not.toHaveProperty('admitted')
+    expect(gate.load().inflight).toBe(1)
+  })
+
+  it('is admitted when a place comes free, and the place is never given to two', async () => {
+    const { gate, next, wait, admitted } = fullGate()
+    wait('a')
+    wait('b')
     await settle()
-    expect(entered).toBe(false)
-    b.leave()
-    await turn
-    expect(gate.load()).toEqual({ inflight: 3, queued: 0, busy: 2, workers: 2 })
-    a.leave()
-    expect(a.enter()).toBeUndefined()
+    expect(admitted).toEqual([])
+    expect(gate.load()).toMatchObject({ inflight: 1, queued: 2 })
+    await next()
+    expect(admitted).toEqual(['a'])
+    expect(gate.load()).toMatchObject({ inflight: 1, queued: 1 })
+    expect(refusal(() => gate.admit('c', 'c'))).toBe('global_inflight_limit')
+    await next()
+    await next()
+    expect(admitted).toEqual(['a', 'b'])
+    expect(gate.load()).toMatchObject({ inflight: 0, queued: 0 })
   })
 
-  it('is never more than WORKER_COUNT at a time, though a worker passes from write to write', async () => {
-    const { gate } = gateOf({ workerCount: 3 })
-    let busy = 0
-    let most = 0
-    await Promise.all(
-      Array.from({ length: 20 }, async (_, i) => {
-        const admission = gate.admit(`owner ${i % 4}`, `upload ${i % 7}`)
-        for (let write = 0; write < 20; write++) {
-          await admission.enter()
-          most = Math.max(most, ++busy)
-          await settle()
-          busy--
-          admission.leave()
-        }
-        admission.release()
-      }),
-    )
-    expect(most).toBe(3)
-    expect(gate.load()).toEqual({ inflight: 0, queued: 0, busy: 0, workers: 3 })
+  it('takes turns with those of other owners', async () => {
+    const { next, wait, admitted } = fullGate()
+    for (let i = 0; i < 3; i++) wait('big', `upload ${i}`)
+    wait('small')
+    for (let i = 0; i < 4; i++) await next()
+    expect(admitted).toEqual(['big', 'small', 'big', 'big'])
   })
 
-  it('of a small owner comes second, however many writes of a big one were there before it', async () => {
-    const { wait, serve } = busyGate()
-    for (let i = 0; i < 5; i++) wait('big', 'x')
-    wait('small', 'y')
-    expect(await serve()).toEqual(['big/x', 'small/y', 'big/x', 'big/x', 'big/x', 'big/x'])
+  it('is refused at once, as any other, when TASK_QUEUE_MAXSIZE bodies and writes wait', async () => {
+    const { gate, counted, wait, next } = fullGate({ taskQueueMaxsize: 2 })
+    wait('a')
+    wait('b')
+    expect(refusal(() => gate.admitInTurn('c', 'c') as Admission)).toBe('queue_full')
+    expect(refusal(() => gate.admit('c', 'c'))).toBe('queue_full')
+    expect(counted).toEqual(['queue_full', 'queue_full'])
+    await next()
+    wait('c')
   })
 
-  it('of any of three owners waits for one of each of the others at most', async () => {
-    const { wait, serve } = busyGate()
-    for (const owner of ['a', 'b', 'c']) for (let i = 0; i < 3; i++) wait(owner, 'x')
-    expect(await serve()).toEqual(['a/x', 'b/x', 'c/x', 'a/x', 'b/x', 'c/x', 'a/x', 'b/x', 'c/x'])
-  })
-
-  it('of one upload takes turns with the other uploads of its owner, who has no more turns for them', async () => {
-    const { wait, serve } = busyGate()
-    for (let i = 0; i < 3; i++) wait('a', 'x')
-    wait('a', 'y')
-    wait('a', 'z')
-    for (let i = 0; i < 3; i++) wait('b', 'w')
-    expect(await serve()).toEqual(['a/x', 'b/w', 'a/y', 'b/w', 'a/z', 'b/w', 'a/x', 'a/x'])
-  })
-
-  it('of an owner who was just served comes after those who have waited meanwhile', async () => {
-    const { wait, serve } = busyGate()
+  it('counts for its upload while it waits', async () => {
+    const { gate, wait, next } = fullGate({ maxInflightChunksPerUpload: 2 })
     wait('a', 'x')
-    wait('b', 'x')
-    expect(await serve(1)).toEqual(['a/x'])
     wait('a', 'x')
-    wait('c', 'x')
-    expect(await serve()).toEqual(['b/x', 'a/x', 'c/x'])
+    expect(refusal(() => gate.admitInTurn('a', 'x') as Admission)).toBe('upload_inflight_limit')
+    await next()
+    expect(refusal(() => gate.admitInTurn('a', 'x') as Admission)).toBe('upload_inflight_limit')
+    await next()
+    wait('a', 'x')
   })
 
-  it('of one upload keeps its order', async () => {
-    const { wait, serve } = busyGate()
-    for (const name of ['first', 'second', 'third']) wait('a', 'x', name)
-    expect(await serve()).toEqual(['first', 'second', 'third'])
+  it('leaves the queue when it is given up, with the reason, and takes no place', async () => {
+    const { gate, wait, next, admitted } = fullGate()
+    const [first, second] = [wait('a'), wait('b')]
+    const why = new Error('gone')
+    first.giveUp(why)
+    first.giveUp(why)
+    expect(await first.outcome).toBe(why)
+    expect(gate.load()).toMatchObject({ inflight: 1, queued: 1 })
+    await next()
+    expect(admitted).toEqual(['b'])
+    second.giveUp(why)
+    expect(await second.outcome).toBe('admitted')
+    await next()
+    expect(gate.load()).toMatchObject({ inflight: 0, queued: 0 })
+  })
+
+  it('is refused when its time is over', async () => {
+    const { gate, counted, wait } = fullGate({ admissionWaitMs: 1 })
+    expect(await wait('a').outcome).toMatchObject({
+      status: 429,
+      headers: { 'X-RateLimit-Reason': 'global_inflight_limit' },
+    })
+    expect(counted).toEqual(['global_inflight_limit'])
+    expect(gate.load()).toMatchObject({ inflight: 1, queued: 0 })
+  })
+
+  it('is refused at once where nobody may wait', () => {
+    const { gate } = fullGate({ admissionWaitMs: 0 })
+    expect(refusal(() => gate.admitInTurn('a', 'x') as Admission)).toBe('global_inflight_limit')
+    expect(gate.load()).toMatchObject({ inflight: 1, queued: 0 })
+  })
+
+  it('is sent away when the server stops, and so is whoever would wait after that', async () => {
+    const { gate, wait, next } = fullGate()
+    const why = new Error('stopping')
+    const waiting = [wait('a'), wait('b')]
+    gate.stopWaiting(why)
+    expect(await Promise.all(waiting.map(({ outcome }) => outcome))).toEqual([why, why])
+    expect(() => gate.admitInTurn('c', 'c')).toThrow(why)
+    await next()
+    expect(gate.load()).toMatchObject({ inflight: 0, queued: 0 })
   })
 })
 
@@ -228,9 +249,11 @@ describe('load', () => {
   it('is zero again after 10,000 random operations, and every limit is whole again', async () => {
     const limits = {
       workerCount: 3,
+      maxFairInflightChunksPerUpload: 1,
       taskQueueMaxsize: 8,
       maxGlobalInflightChunks: 20,
       maxInflightChunksPerUpload: 4,
+      admissionWaitMs: 0,
     }
     const { gate, counted } = gateOf(limits)
     let state = 7

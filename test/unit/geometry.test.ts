@@ -199,6 +199,24 @@ describe('planChunkSize', () => {
     expect(planChunkSize(null, 5_000_000, limits)).toBe(5_000_000)
     expect(() => planChunkSize(null, 4_999_999, limits)).toThrow(expect.objectContaining({ status: 422 }))
   })
+
+  it('grows no longer than the store takes', () => {
+    const store = { ...limits, maxChunkBytes: 5.5 * MIB }
+    expect(planChunkSize(MAX_CELLS * 5.5 * MIB, null, store)).toBe(5.5 * MIB)
+    expect(() => planChunkSize(MAX_CELLS * 5.5 * MIB + 1, null, store)).toThrow(
+      expect.objectContaining({ status: 413, message: expect.stringContaining(String(5.5 * MIB)) }),
+    )
+  })
+
+  it('refuses a longer one than the store takes with 422, unless the file is shorter anyway', () => {
+    const store = { ...limits, maxChunkBytes: 8 * MIB }
+    expect(planChunkSize(100 * MIB, 8 * MIB, store)).toBe(8 * MIB)
+    expect(planChunkSize(8 * MIB, 100 * MIB, store)).toBe(100 * MIB)
+    for (const size of [100 * MIB, null])
+      expect(() => planChunkSize(size, 8 * MIB + 1, store)).toThrow(
+        expect.objectContaining({ status: 422, message: expect.stringContaining('chunk_size') }),
+      )
+  })
 })
 
 describe('missingCells', () => {

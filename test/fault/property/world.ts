@@ -1,18 +1,27 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { readdir } from 'node:fs/promises'
 import type { ClientRequest } from 'node:http'
 import type { Socket } from 'node:net'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { expect } from 'vitest'
 import { clientOf, download, patchAt, TUS, type Answer } from '../../support/client.ts'
+import { filesIn } from '../../support/folder.ts'
 import { spawnServer, type ServerProcess } from '../../support/process.ts'
 import { eventually, slowRequest } from '../../support/slow-request.ts'
 import { CHUNK, MAX_UPLOAD, otherBytes } from './model.ts'
 
+/** Where the server keeps the bytes. */
+export interface Place {
+  env: Record<string, string>
+  /** what holds bytes of uploads */
+  files(): Promise<string[]>
+  /** whether a file whose SHA-256 is not the announced one can be mended */
+  mends: boolean
+}
+
 /** The real process under test, and everything that is done to it. */
-export interface World {
+export interface World extends Pick<Place, 'files' | 'mends'> {
   /** what was done and answered since the last `forget`, a line each */
   readonly trace: string[]
   /** what the server logged as its own failures, likewise */
@@ -32,8 +41,6 @@ export interface World {
   restart(): Promise<void>
   /** Resolves when the server is done with a request that was broken off. */
   isOver(requestId: string): Promise<void>
-  /** the files that hold the bytes of uploads */
-  files(): Promise<string[]>
   stop(): void
 }
 
@@ -64,7 +71,7 @@ export interface Told {
   offset: number | null
 }
 
-export async function createWorld(root: string, main: string): Promise<World> {
+export async function createWorld(root: string, main: string, place: Place = diskIn(root)): Promise<World> {
   const trace: string[] = []
   const errors: string[] = []
   const over = new Set<string>()
@@ -75,7 +82,12 @@ export async function createWorld(root: string, main: string): Promise<World> {
   const start = async () => {
     const started = await spawnServer(
       root,
-      { CHUNK_SIZE_BYTES: String(CHUNK), MAX_UPLOAD_BYTES: String(MAX_UPLOAD), LOG_LEVEL: 'info' },
+      {
+        CHUNK_SIZE_BYTES: String(CHUNK),
+        MAX_UPLOAD_BYTES: String(MAX_UPLOAD),
+        LOG_LEVEL: 'info',
+        ...place.env,
+      },
       main,
     )
     createInterface({ input: started.child.stdout as NodeJS.ReadableStream }).on('line', (line) => {
@@ -142,15 +154,19 @@ export async function createWorld(root: string, main: string): Promise<World> {
       )
     },
 
-    async files() {
-      const entries = await readdir(path.join(root, 'files'), { recursive: true, withFileTypes: true })
-      return entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name))
-    },
+    files: place.files,
+    mends: place.mends,
 
     stop: () => void server.child.kill('SIGKILL'),
   }
   return world
 }
+
+const diskIn = (root: string): Place => ({
+  env: {},
+  files: () => filesIn(path.join(root, 'files')),
+  mends: true,
+})
 
 /** Resolves when the head of a request is on its way: a connection that is cut then still brings it. */
 async function connected(req: ClientRequest): Promise<void> {

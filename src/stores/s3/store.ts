@@ -1,0 +1,125 @@
+import type { ChunkStore, Meter, StorageNotes } from '../../core/ports.ts'
+import type { Upload } from '../../core/upload.ts'
+import { createAssembler } from './assemble.ts'
+import { createBucket } from './bucket.ts'
+import { createClient, type S3Place } from './client.ts'
+import { createConcat } from './concat.ts'
+import { isMissing, isRefusedByCondition, storageError } from './errors.ts'
+import { createMakeObject } from './finalize.ts'
+import { keptCells } from './kept-cells.ts'
+import { createPartBuffers } from './part-buffers.ts'
+import { createPieces } from './pieces.ts'
+import { presignGet } from './presign.ts'
+import { createPutFile } from './put-file.ts'
+import { createAheadBudget, readObject, type Source } from './reads.ts'
+import { keysUnder, parseRef } from './refs.ts'
+import { removeAll, removePieces } from './remove.ts'
+import { createRetry, type RetryOptions } from './retry.ts'
+import { createUploadIds } from './upload-ids.ts'
+import { compareAt, createWriteAt } from './writes.ts'
+
+export interface S3Options extends S3Place {
+  /** as the log and the greeting call it */
+  name: string
+  /** memory for bytes on their way to S3 */
+  partBufferBytes: number
+  /** tries beyond the first */
+  maxRetries: number
+  /** null: downloads go through us */
+  presignedSeconds: number | null
+}
+
+export interface S3Deps {
+  notes: StorageNotes
+  meter: Pick<Meter, 'storeRetried' | 'storePut'>
+  /** how pauses between tries are made */
+  pauses?: Pick<RetryOptions, 'random' | 'sleep'>
+}
+
+/** S3's limit on a part, and on what a single request may put. */
+const MAX_PART_BYTES = 5 * 1024 ** 3
+/** Memory for what downloads read ahead, beside the buffers of writers. */
+const AHEAD_BYTES = 32 * 1024 * 1024
+const PROBE_TIMEOUT_MS = 3_000
+
+/**
+ * Bytes in a bucket of S3, or of something that speaks its language. A cell is a part of the file's
+ * one multipart upload; a file of one cell is put at once. What is too short for a part lies beside
+ * the file until its cell is whole, under a key that is written once. What counts, and where it is,
+ * stands in the ledger: nothing is ever looked for in the bucket but on the way out.
+ */
+export function createS3Store(options: S3Options, { notes, meter, pauses = {} }: S3Deps): ChunkStore {
+  const client = createClient(options)
+  const keys = keysUnder(options.keyPrefix)
+  const retry = createRetry({ maxRetries: options.maxRetries, meter, ...pauses })
+  const bucket = createBucket(client, options, retry, meter)
+  const buffers = createPartBuffers(options.partBufferBytes)
+  const reading = { bucket, retry, aheadBudget: createAheadBudget(AHEAD_BYTES) }
+  const read = (source: Source) => readObject(reading, source)
+
+  const uploadIds = createUploadIds(bucket, keys, notes)
+  const putFile = createPutFile(bucket, keys, notes)
+  const pieces = createPieces(bucket, read, keys, notes)
+  const { minPartBytes, partBytesFor } = client
+  const shared = { bucket, read, keys, notes, uploadIds, buffers, minPartBytes }
+  const assembler = createAssembler({ ...shared, partBytesFor })
+  const makeObject = createMakeObject({ ...shared, assembler })
+  const concat = createConcat({ ...shared, makeObject, assembler })
+  const { presignedSeconds } = options
+
+  return {
+    name: options.name,
+    maxChunkBytes: Math.min(buffers.maxBytes, MAX_PART_BYTES),
+    writeAt: createWriteAt({ ...shared, putFile, pieces }),
+    compareAt,
+
+    finalize: (upload) =>
+      surfaced(async () => {
+        await makeObject(upload, keptCells(upload, await notes.cells(upload.id)))
+        if (upload.staged) await removePieces(bucket, keys, upload.id)
+      }),
+
+    discard(upload, refs) {
+      for (const text of refs) {
+        const ref = parseRef(text)
+        if (ref?.kind === 'staged') pieces.drop(upload, ref.name)
+      }
+    },
+
+    concat: (target, parts) => surfaced(() => concat(target, parts)),
+
+    read: (upload, range) =>
+      readObject(reading, { key: keys.object(upload.id), range, etag: () => etagOf(upload) }, readFailure),
+
+    remove: (upload) => surfaced(() => removeAll(bucket, keys, upload)),
+
+    ...(presignedSeconds !== null && {
+      presign: (upload: Upload, headers) =>
+        surfaced(() => presignGet(client, keys.object(upload.id), headers, presignedSeconds)),
+    }),
+
+    check: () => surfaced(() => bucket.probe(options.keyPrefix, AbortSignal.timeout(PROBE_TIMEOUT_MS))),
+  }
+
+  /** A file of one cell is read only as the very object that was acknowledged. */
+  async function etagOf({ id, size, chunkSize }: Upload): Promise<string | null> {
+    if (size === null || size > chunkSize) return null
+    const [cell] = await notes.cells(id)
+    const ref = parseRef(cell?.ref ?? null)
+    return ref?.kind === 'object' ? ref.etag : null
+  }
+}
+
+async function surfaced<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    throw storageError(error)
+  }
+}
+
+/** A file that is complete and not there, or another one there, does not get better by trying again. */
+const readFailure = (error: unknown): unknown =>
+  isMissing(error) || isRefusedByCondition(error)
+    ? new Error('the object of a complete upload is not there any more', { cause: error })
+    : storageError(error)
