@@ -102,7 +102,11 @@ test('a start counts what was created while there was no quota', async () => {
   const root = await useFolder()
   const withQuota = async (quota: number, work: (call: Client) => Promise<void>) => {
     const other = await startTestServer({ MAX_BYTES_PER_USER: String(quota) }, root)
-    await work(clientOf(other.url)).finally(() => other.close())
+    try {
+      await work(clientOf(other.url))
+    } finally {
+      await other.close()
+    }
   }
   await withQuota(QUOTA, async (call) => {
     expect((await init(4_000, call)).status).toBe(201)
