@@ -31,6 +31,8 @@ export interface Config {
   readonly authFailuresPerMinute: number
   readonly chunkSizeBytes: number
   readonly maxUploadBytes: number
+  /** of all uploads of a user together; 0 for no limit */
+  readonly maxBytesPerUser: number
   readonly maxInflightChunksPerUpload: number
   readonly maxFairInflightChunksPerUpload: number
   readonly maxGlobalInflightChunks: number
@@ -40,6 +42,7 @@ export interface Config {
   readonly admissionWaitMs: number
   readonly maxConcatParts: number
   readonly uploadTtlMs: number
+  readonly idempotencyTtlMs: number
   /** how often expired uploads are looked for */
   readonly reapIntervalMs: number
   readonly headerTimeoutMs: number
@@ -180,6 +183,7 @@ const VARIABLES = {
   AUTH_FAILURES_PER_MINUTE: [integer(0, 10_000), '30', 'a whole number from 0, no limit, to 10000'],
   CHUNK_SIZE_BYTES: [integer(1), '5242880', 'a number of bytes, at least 1'],
   MAX_UPLOAD_BYTES: [integer(1), '50000000000', 'a number of bytes, at least 1'],
+  MAX_BYTES_PER_USER: [integer(0), '0', 'a number of bytes, or 0 for no limit'],
   MAX_INFLIGHT_CHUNKS_PER_UPLOAD: [integer(1), '8', 'a whole number, at least 1'],
   MAX_FAIR_INFLIGHT_CHUNKS_PER_UPLOAD: [integer(0), '0', 'a whole number; 0 is half of the workers'],
   MAX_GLOBAL_INFLIGHT_CHUNKS: [integer(1), '128', 'a whole number, at least 1'],
@@ -188,6 +192,7 @@ const VARIABLES = {
   WORKER_COUNT: [integer(1), '16', 'a whole number, at least 1'],
   MAX_CONCAT_PARTS: [integer(1, 10_000), '1000', 'a whole number from 1 to 10000'],
   UPLOAD_TTL_SECONDS: [integer(1, 3_153_600_000), '86400', 'a number of seconds, at least 1'],
+  IDEMPOTENCY_TTL_SECONDS: [integer(1, 3_153_600_000), '86400', 'a number of seconds, at least 1'],
   REAP_INTERVAL_SECONDS: [integer(1, 86_400), '60', 'a number of seconds from 1 to 86400'],
   HEADER_TIMEOUT_SECONDS: [integer(1, 3_600), '30', 'a number of seconds from 1 to 3600'],
   BODY_IDLE_TIMEOUT_SECONDS: [integer(1, 86_400), '60', 'a number of seconds from 1 to 86400'],
@@ -265,6 +270,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     authFailuresPerMinute: v.AUTH_FAILURES_PER_MINUTE,
     chunkSizeBytes: v.CHUNK_SIZE_BYTES,
     maxUploadBytes: v.MAX_UPLOAD_BYTES,
+    maxBytesPerUser: v.MAX_BYTES_PER_USER,
     maxInflightChunksPerUpload: v.MAX_INFLIGHT_CHUNKS_PER_UPLOAD,
     maxFairInflightChunksPerUpload: v.MAX_FAIR_INFLIGHT_CHUNKS_PER_UPLOAD,
     maxGlobalInflightChunks: v.MAX_GLOBAL_INFLIGHT_CHUNKS,
@@ -273,6 +279,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     admissionWaitMs: v.ADMISSION_WAIT_SECONDS * 1000,
     maxConcatParts: v.MAX_CONCAT_PARTS,
     uploadTtlMs: v.UPLOAD_TTL_SECONDS * 1000,
+    idempotencyTtlMs: v.IDEMPOTENCY_TTL_SECONDS * 1000,
     reapIntervalMs: v.REAP_INTERVAL_SECONDS * 1000,
     headerTimeoutMs: v.HEADER_TIMEOUT_SECONDS * 1000,
     bodyIdleTimeoutMs: v.BODY_IDLE_TIMEOUT_SECONDS * 1000,

@@ -49,6 +49,7 @@ export function startChores({ uploads, leases, log, reapIntervalMs }: ChoreParts
         stopping.signal,
       )
       await cleanUp()
+      await uploads.forgetKeys(stopping.signal)
       await leases?.sweep({ ms: SWEEP_AFTER_MS })
     } catch (error) {
       log.error({ err: error }, 'the reaper could not run')

@@ -205,6 +205,16 @@ const VARIABLES: Record<string, Row> = {
   },
   CHUNK_SIZE_BYTES: count('chunkSizeBytes', 5_242_880),
   MAX_UPLOAD_BYTES: count('maxUploadBytes', 50_000_000_000),
+  MAX_BYTES_PER_USER: {
+    key: 'maxBytesPerUser',
+    unset: 0,
+    good: [
+      ['0', 0],
+      ['9007199254740991', Number.MAX_SAFE_INTEGER],
+    ],
+    bad: [...NO_NUMBERS, ...HUGE],
+    must: /bytes, or 0 for no limit$/,
+  },
   MAX_INFLIGHT_CHUNKS_PER_UPLOAD: count('maxInflightChunksPerUpload', 8),
   MAX_GLOBAL_INFLIGHT_CHUNKS: count('maxGlobalInflightChunks', 128),
   TASK_QUEUE_MAXSIZE: count('taskQueueMaxsize', 512),
@@ -245,6 +255,16 @@ const VARIABLES: Record<string, Row> = {
     good: [['1', 1]],
     bad: ['0', ...NO_NUMBERS, ...HUGE],
     must: /bytes, at least 1$/,
+  },
+  IDEMPOTENCY_TTL_SECONDS: {
+    key: 'idempotencyTtlMs',
+    unset: 86_400_000,
+    good: [
+      ['1', 1000],
+      ['3153600000', 3_153_600_000_000],
+    ],
+    bad: ['0', '3153600001', ...NO_NUMBERS, ...HUGE],
+    must: /seconds, at least 1$/,
   },
   ADMISSION_WAIT_SECONDS: {
     key: 'admissionWaitMs',
