@@ -47,6 +47,10 @@ export interface Config {
   readonly reapIntervalMs: number
   readonly headerTimeoutMs: number
   readonly bodyIdleTimeoutMs: number
+  /** whether large bodies go past the HTTP parser */
+  readonly fastLane: boolean
+  /** smaller bodies are read by the parser all the same */
+  readonly fastLaneMinBytes: number
   readonly shutdownGraceMs: number
   readonly corsAllowedOrigins: readonly string[]
   readonly publicBaseUrl: string | null
@@ -97,6 +101,8 @@ const integer = (least: number, most = Number.MAX_SAFE_INTEGER) =>
     .transform(Number)
     .refine((value) => value >= least && value <= most)
 
+const flag = z.enum(['0', '1', 'false', 'true']).transform((text) => text === '1' || text === 'true')
+
 const list = z.string().transform((text) =>
   text
     .split(',')
@@ -125,7 +131,6 @@ const isDatabaseUrl = (text: string): boolean =>
 
 const bucketName = z.string().regex(/^([\w.-]{3,255})?$/)
 const endpointUrl = z.string().refine((text) => text === '' || isHttpUrl(text))
-const flag = z.enum(['0', '1', 'false', 'true']).transform((text) => text === '1' || text === 'true')
 
 /** One row a variable: how it parses, its default, and what it must be, in words for the operator. */
 const VARIABLES = {
@@ -191,6 +196,8 @@ const VARIABLES = {
   REAP_INTERVAL_SECONDS: [integer(1, 86_400), '60', 'a number of seconds from 1 to 86400'],
   HEADER_TIMEOUT_SECONDS: [integer(1, 3_600), '30', 'a number of seconds from 1 to 3600'],
   BODY_IDLE_TIMEOUT_SECONDS: [integer(1, 86_400), '60', 'a number of seconds from 1 to 86400'],
+  FAST_LANE: [flag, '1', '0 or 1'],
+  FAST_LANE_MIN_BYTES: [integer(1), '262144', 'a number of bytes, at least 1'],
   SHUTDOWN_GRACE_SECONDS: [integer(0, 3_600), '30', 'a number of seconds from 0 to 3600'],
   CORS_ALLOWED_ORIGINS: [
     list.refine((origins) =>
@@ -276,6 +283,8 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     reapIntervalMs: v.REAP_INTERVAL_SECONDS * 1000,
     headerTimeoutMs: v.HEADER_TIMEOUT_SECONDS * 1000,
     bodyIdleTimeoutMs: v.BODY_IDLE_TIMEOUT_SECONDS * 1000,
+    fastLane: v.FAST_LANE,
+    fastLaneMinBytes: v.FAST_LANE_MIN_BYTES,
     shutdownGraceMs: v.SHUTDOWN_GRACE_SECONDS * 1000,
     corsAllowedOrigins: v.CORS_ALLOWED_ORIGINS,
     publicBaseUrl: v.PUBLIC_BASE_URL === '' ? null : v.PUBLIC_BASE_URL.replace(/\/+$/, ''),

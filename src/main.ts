@@ -7,7 +7,7 @@ import { startServer } from './server.ts'
 if (existsSync('.env')) process.loadEnvFile('.env')
 
 /** beyond its grace: a disk that does not answer must not keep the process for ever */
-const HANGS_AFTER_MS = 10_000
+const HANGS_AFTER_MS = 5_000
 
 const config = readConfig()
 const log = createLog(config.logLevel)

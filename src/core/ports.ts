@@ -160,7 +160,7 @@ export type Committed =
 export interface Body {
   /** announced by Content-Length; null when chunked */
   readonly length: number | null
-  /** At least one byte and at most `maxBytes`; null when no more will come. */
+  /** At least one byte and at most `maxBytes`, to be used before the next `take`; null when no more will come. */
   take(maxBytes: number): Promise<Uint8Array[] | null>
   /** Why no more will come; null after a proper end, and before any end. */
   readonly cause: Error | null
@@ -339,6 +339,8 @@ export interface Admission extends Turn {
 export interface Meter {
   bytesStored(bytes: number, dialect: Dialect): void
   chunkStored(dialect: Dialect): void
+  /** a body was read by the fast lane, or by the HTTP parser */
+  bodyOpened(way: 'lane' | 'parser'): void
   chunkFailed(dialect: Dialect): void
   uploadCreated(dialect: Dialect): void
   uploadCompleted(dialect: Dialect): void

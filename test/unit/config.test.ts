@@ -239,6 +239,23 @@ const VARIABLES: Record<string, Row> = {
     bad: ['0', '3153600001', ...NO_NUMBERS, ...HUGE],
     must: /seconds, at least 1$/,
   },
+  FAST_LANE: {
+    key: 'fastLane',
+    unset: true,
+    good: [
+      ['0', false],
+      ['1', true],
+    ],
+    bad: ['2', 'on'],
+    must: /0 or 1$/,
+  },
+  FAST_LANE_MIN_BYTES: {
+    key: 'fastLaneMinBytes',
+    unset: 262_144,
+    good: [['1', 1]],
+    bad: ['0', ...NO_NUMBERS, ...HUGE],
+    must: /bytes, at least 1$/,
+  },
   IDEMPOTENCY_TTL_SECONDS: {
     key: 'idempotencyTtlMs',
     unset: 86_400_000,

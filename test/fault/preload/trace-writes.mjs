@@ -1,5 +1,5 @@
-// For `node --import`: what a server does to its disk and what it answers, in the order in which it was
-// over, a line each in the file that TRACE_FILE names.
+// For `node --import`: what a server does to the files of its store, and what it answers, in the order in which
+// it was over, a line each in the file that TRACE_FILE names.
 import { appendFileSync } from 'node:fs'
 import { ServerResponse } from 'node:http'
 import { createRequire, syncBuiltinESMExports } from 'node:module'
@@ -11,6 +11,9 @@ const Database = require('better-sqlite3')
 
 const note = (line) => appendFileSync(process.env.TRACE_FILE, `${line}\n`)
 const nameOf = (file) => path.relative(process.env.STORAGE_ROOT, String(file)) || '.'
+const noteFile = (word, name) => {
+  if (!name.startsWith('..')) note(`${word} ${name}`)
+}
 
 const { open, rename, unlink } = promises
 const probe = await open(process.argv[1])
@@ -25,11 +28,11 @@ promises.open = async (file, ...rest) => {
 }
 promises.rename = async (from, to) => {
   await rename(from, to)
-  note(`rename ${nameOf(to)}`)
+  noteFile('rename', nameOf(to))
 }
 promises.unlink = async (file) => {
   await unlink(file)
-  note(`unlink ${nameOf(file)}`)
+  noteFile('unlink', nameOf(file))
 }
 syncBuiltinESMExports()
 
@@ -42,7 +45,7 @@ for (const [method, word] of [
   const original = handles[method]
   handles[method] = async function traced(...args) {
     const result = await original.apply(this, args)
-    note(`${word} ${names.get(this)}`)
+    noteFile(word, names.get(this))
     return result
   }
 }
