@@ -21,6 +21,8 @@ export interface Cleanup {
   removedObjects: number
   /** uploads that it could not clean up; they are tried again */
   failedUploads: number
+  /** Idempotency-Keys whose time was over */
+  forgottenKeys: number
 }
 
 /** Alive: the event loop turns. */
@@ -68,6 +70,7 @@ export const cleanup =
       removed_uploads: done.removedUploads,
       removed_objects: done.removedObjects,
       failed_uploads: done.failedUploads,
+      forgotten_keys: done.forgottenKeys,
     })
   }
 

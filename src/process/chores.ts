@@ -33,7 +33,7 @@ export function startChores({ uploads, leases, log, reapIntervalMs }: ChoreParts
       log.error({ err: error, upload_id: id }, 'an expired upload could not be removed')
     }, stopping.signal)
     if (reaped.expiredUploads + reaped.removedUploads > 0) log.info(reaped, 'reaped')
-    return { ...reaped, failedUploads }
+    return { ...reaped, failedUploads, forgottenKeys: await uploads.forgetKeys(stopping.signal) }
   }
   let reaping: Promise<unknown> = Promise.resolve()
   // Two at once would count the same upload twice.
@@ -49,7 +49,6 @@ export function startChores({ uploads, leases, log, reapIntervalMs }: ChoreParts
         stopping.signal,
       )
       await cleanUp()
-      await uploads.forgetKeys(stopping.signal)
       await leases?.sweep({ ms: SWEEP_AFTER_MS })
     } catch (error) {
       log.error({ err: error }, 'the reaper could not run')

@@ -34,8 +34,24 @@ test('an administrator cleans up, and is told how much', async () => {
     removed_uploads: 0,
     removed_objects: 3,
     failed_uploads: 0,
+    forgotten_keys: 0,
   })
   expect((await cleanUp(call)).json).toMatchObject({ expired_uploads: 0, removed_objects: 0 })
+})
+
+test('a clean-up forgets keys whose time is over', async () => {
+  const { url } = await useServer({ ADMIN_USER_IDS: 'alice', IDEMPOTENCY_TTL_SECONDS: '1' })
+  const call = clientOf(url)
+  for (const key of ['a', 'b'])
+    await call('POST', '/v1/uploads/init', {
+      headers: { 'Idempotency-Key': key },
+      body: { file_name: 'a', file_size: 1 },
+    })
+  let forgotten = 0
+  await eventually(async () => {
+    forgotten += (await cleanUp(call)).json.forgotten_keys
+    return forgotten === 2
+  }, 'both keys are forgotten')
 })
 
 test('of several clean-ups at once each upload is counted by one', async () => {

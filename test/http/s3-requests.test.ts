@@ -170,3 +170,21 @@ test('a PATCH that ends inside of a chunk leaves one piece, and the next takes i
   await call('PATCH', path, { headers: patchAt(CHUNK), body: bytes.subarray(CHUNK) })
   expect(sha256(await download(server.url, path))).toBe(sha256(bytes))
 })
+
+test('a chunk that comes again under its Idempotency-Key is compared after completion, too, and asks S3 nothing', async () => {
+  const world = await useS3Server()
+  const call = clientOf(world.server.url)
+  const bytes = bytesOf(CHUNK + 1)
+  const path = await createByInit(call, { file_size: bytes.length })
+  const put = (index: number, body: Buffer) =>
+    call('PUT', `${path}/chunks/${index}`, { body, headers: { 'Idempotency-Key': `chunk ${index}` } })
+  const first = bytes.subarray(0, CHUNK)
+  await Promise.all([put(0, first), put(1, bytes.subarray(CHUNK))])
+  await call('POST', `${path}/complete`)
+  const requests = await requestsOf(world, async () => {
+    expect((await put(0, first)).status).toBe(202)
+    expect((await put(0, bytes.subarray(1))).status).toBe(409)
+    expect((await put(1, Buffer.from([(bytes.at(-1) ?? 0) ^ 1]))).status).toBe(409)
+  })
+  expect(requests).toEqual({})
+})
