@@ -44,6 +44,9 @@ const CHORE_PATIENCE_MS = 2_000
 const LAST_WORDS_MS = 2_000
 /** what a process needs to end, beyond its grace */
 const ENDING_MS = LAST_WORDS_MS + CHORE_PATIENCE_MS + 2_000
+/** what all bodies may gather while nobody takes of them, and what each may in any case */
+const GATHERED_BYTES = 32 * 1024 * 1024
+const LEAST_GATHERED_BYTES = 64 * 1024
 /** room for one URL of a part */
 const CONCAT_URL_BYTES = 160
 
@@ -191,12 +194,16 @@ function urlOf(server: Server, host: string): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
-/** Every open body, so that a shutdown can end those that outlast its grace. */
+/**
+ * Every open body, so that a shutdown can end those that outlast its grace, and so that many of them gather
+ * no more together than a few.
+ */
 function trackBodies({ bodyIdleTimeoutMs }: Config): { open: OpenBody; stopAll(): void } {
   const open = new Set<Body>()
+  const shareBytes = () => Math.max(LEAST_GATHERED_BYTES, GATHERED_BYTES / open.size)
   return {
     open({ req, res }) {
-      const body = openBody(req, res, { idleTimeoutMs: bodyIdleTimeoutMs })
+      const body = openBody(req, res, { idleTimeoutMs: bodyIdleTimeoutMs, shareBytes })
       open.add(body)
       res.once('close', () => open.delete(body))
       return body

@@ -5,11 +5,13 @@ import type { Body } from '../core/ports.ts'
 export interface BodyOptions {
   /** a body that sends nothing for so long while we are reading is ended */
   idleTimeoutMs: number
+  /** its share, at this moment, of what bodies may gather together; absent where it is alone */
+  shareBytes?: () => number
 }
 
 /** Silence that long makes a writer give way to the next one. */
 const IDLE_MS = 3_000
-/** What gathers while a write is under way; past that the client is held back. */
+/** What gathers at most while a write is under way; past that the client is held back. */
 const HIGH_WATER_BYTES = 1024 * 1024
 
 /**
@@ -24,6 +26,8 @@ export function openBody(req: IncomingMessage, res: ServerResponse, options: Bod
   let cause: Error | null = null
   let waiting: { since: number; wake: () => void } | null = null
 
+  const { idleTimeoutMs, shareBytes = () => HIGH_WATER_BYTES } = options
+  const isFull = () => gatheredBytes >= Math.min(HIGH_WATER_BYTES, shareBytes())
   const wake = () => {
     const waiter = waiting
     waiting = null
@@ -41,7 +45,7 @@ export function openBody(req: IncomingMessage, res: ServerResponse, options: Bod
   const onData = (bytes: Buffer) => {
     gathered.push(bytes)
     gatheredBytes += bytes.length
-    if (gatheredBytes >= HIGH_WATER_BYTES) req.pause()
+    if (isFull()) req.pause()
     if (waiting) wake()
   }
   const onEnd = () => finish(null)
@@ -59,7 +63,7 @@ export function openBody(req: IncomingMessage, res: ServerResponse, options: Bod
 
   const nextBytes = () =>
     new Promise<void>((resolve) => {
-      const timer = setTimeout(() => finish(timedOut()), options.idleTimeoutMs)
+      const timer = setTimeout(() => finish(timedOut()), idleTimeoutMs)
       waiting = {
         since: Date.now(),
         wake: () => {
@@ -103,7 +107,7 @@ export function openBody(req: IncomingMessage, res: ServerResponse, options: Bod
       }
       if (gatheredBytes === 0) return null
       const bytes = cut(maxBytes)
-      if (!ended && gatheredBytes < HIGH_WATER_BYTES && req.isPaused()) req.resume()
+      if (!ended && !isFull() && req.isPaused()) req.resume()
       return bytes
     },
     idle: () => ended || req.destroyed || (waiting !== null && Date.now() - waiting.since >= IDLE_MS),
