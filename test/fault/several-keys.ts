@@ -84,14 +84,15 @@ export function doesOnce(site: Site): void {
     let victim = b
     for (const round of range(2)) {
       let killed: Promise<unknown> | undefined
+      let left = 4
       await Promise.all(
         keys
           .filter((_, i) => i % 2 === round)
-          .map(async (key, i) => {
+          .map(async (key) => {
             const answer = await init(victim, key).catch(() => null)
             if (answer !== null) answered.set(key, answer)
             // The others are under way.
-            if (i === 3) killed = victim.signal('SIGKILL')
+            if (--left === 0) killed = victim.signal('SIGKILL')
           }),
       )
       await killed
