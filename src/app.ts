@@ -7,6 +7,7 @@ import { serveFile } from './http/download.ts'
 import { sendNativeError, sendTusError } from './http/errors.ts'
 import type { Exchange, Guard, Handler, OpenBody } from './http/exchange.ts'
 import * as may from './http/guards.ts'
+import { orAgain } from './http/idempotency.ts'
 import { identifier, type Identification } from './http/identify.ts'
 import { json as jsonBody } from './http/json.ts'
 import * as native from './http/native.ts'
@@ -51,6 +52,11 @@ export function routes({
   const identify = identifier(identification)
   const anyUser = may.anyUser(identify)
   const owner = may.owner(identify, uploads)
+  /** The owner; and where the upload is gone, who was it, for what is asked again under the same key. */
+  const again = {
+    chunk: orAgain(owner, uploads, native.chunkOnce),
+    complete: orAgain(owner, uploads, native.completeOnce),
+  }
   const admin = may.admin(identify, adminUserIds)
   const json = jsonBody(openBody)
   const body = may.body(gate)
@@ -66,10 +72,10 @@ export function routes({
     ['GET',     '/v1/uploads',                   anyUser,   none,      native.listUploads(uploads)],
     ['GET',     '/v1/uploads/:id',               owner,     none,      native.showUpload(uploads)],
     ['DELETE',  '/v1/uploads/:id',               owner,     none,      native.removeUpload(uploads)],
-    ['PUT',     '/v1/uploads/:id/chunks/:index', owner,     body,      native.putChunk(uploads, openBody)],
+    ['PUT',     '/v1/uploads/:id/chunks/:index', again.chunk, body,   native.putChunk(uploads, openBody)],
     ['DELETE',  '/v1/uploads/:id/chunks/:index', owner,     none,      native.freeChunk(uploads)],
     ['GET',     '/v1/uploads/:id/missing-chunks', owner,    none,      native.missingChunks(uploads)],
-    ['POST',    '/v1/uploads/:id/complete',      owner,     none,      native.complete(uploads)],
+    ['POST',    '/v1/uploads/:id/complete',      again.complete, none, native.complete(uploads)],
     ['HEAD',    '/v1/uploads/:id/download',      owner,     none,      download],
     ['GET',     '/v1/uploads/:id/download',      owner,     none,      download],
 

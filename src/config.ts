@@ -31,6 +31,8 @@ export interface Config {
   readonly authFailuresPerMinute: number
   readonly chunkSizeBytes: number
   readonly maxUploadBytes: number
+  /** of all uploads of a user together; 0 for no limit */
+  readonly maxBytesPerUser: number
   readonly maxInflightChunksPerUpload: number
   readonly maxFairInflightChunksPerUpload: number
   readonly maxGlobalInflightChunks: number
@@ -40,10 +42,15 @@ export interface Config {
   readonly admissionWaitMs: number
   readonly maxConcatParts: number
   readonly uploadTtlMs: number
+  readonly idempotencyTtlMs: number
   /** how often expired uploads are looked for */
   readonly reapIntervalMs: number
   readonly headerTimeoutMs: number
   readonly bodyIdleTimeoutMs: number
+  /** whether large bodies go past the HTTP parser */
+  readonly fastLane: boolean
+  /** smaller bodies are read by the parser all the same */
+  readonly fastLaneMinBytes: number
   readonly shutdownGraceMs: number
   readonly corsAllowedOrigins: readonly string[]
   readonly publicBaseUrl: string | null
@@ -94,6 +101,8 @@ const integer = (least: number, most = Number.MAX_SAFE_INTEGER) =>
     .transform(Number)
     .refine((value) => value >= least && value <= most)
 
+const flag = z.enum(['0', '1', 'false', 'true']).transform((text) => text === '1' || text === 'true')
+
 const list = z.string().transform((text) =>
   text
     .split(',')
@@ -122,7 +131,6 @@ const isDatabaseUrl = (text: string): boolean =>
 
 const bucketName = z.string().regex(/^([\w.-]{3,255})?$/)
 const endpointUrl = z.string().refine((text) => text === '' || isHttpUrl(text))
-const flag = z.enum(['0', '1', 'false', 'true']).transform((text) => text === '1' || text === 'true')
 
 /** One row a variable: how it parses, its default, and what it must be, in words for the operator. */
 const VARIABLES = {
@@ -175,6 +183,7 @@ const VARIABLES = {
   AUTH_FAILURES_PER_MINUTE: [integer(0, 10_000), '30', 'a whole number from 0, no limit, to 10000'],
   CHUNK_SIZE_BYTES: [integer(1), '5242880', 'a number of bytes, at least 1'],
   MAX_UPLOAD_BYTES: [integer(1), '50000000000', 'a number of bytes, at least 1'],
+  MAX_BYTES_PER_USER: [integer(0), '0', 'a number of bytes, or 0 for no limit'],
   MAX_INFLIGHT_CHUNKS_PER_UPLOAD: [integer(1), '8', 'a whole number, at least 1'],
   MAX_FAIR_INFLIGHT_CHUNKS_PER_UPLOAD: [integer(0), '0', 'a whole number; 0 is half of the workers'],
   MAX_GLOBAL_INFLIGHT_CHUNKS: [integer(1), '128', 'a whole number, at least 1'],
@@ -183,9 +192,12 @@ const VARIABLES = {
   WORKER_COUNT: [integer(1), '16', 'a whole number, at least 1'],
   MAX_CONCAT_PARTS: [integer(1, 10_000), '1000', 'a whole number from 1 to 10000'],
   UPLOAD_TTL_SECONDS: [integer(1, 3_153_600_000), '86400', 'a number of seconds, at least 1'],
+  IDEMPOTENCY_TTL_SECONDS: [integer(1, 3_153_600_000), '86400', 'a number of seconds, at least 1'],
   REAP_INTERVAL_SECONDS: [integer(1, 86_400), '60', 'a number of seconds from 1 to 86400'],
   HEADER_TIMEOUT_SECONDS: [integer(1, 3_600), '30', 'a number of seconds from 1 to 3600'],
   BODY_IDLE_TIMEOUT_SECONDS: [integer(1, 86_400), '60', 'a number of seconds from 1 to 86400'],
+  FAST_LANE: [flag, '1', '0 or 1'],
+  FAST_LANE_MIN_BYTES: [integer(1), '262144', 'a number of bytes, at least 1'],
   SHUTDOWN_GRACE_SECONDS: [integer(0, 3_600), '30', 'a number of seconds from 0 to 3600'],
   CORS_ALLOWED_ORIGINS: [
     list.refine((origins) =>
@@ -258,6 +270,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     authFailuresPerMinute: v.AUTH_FAILURES_PER_MINUTE,
     chunkSizeBytes: v.CHUNK_SIZE_BYTES,
     maxUploadBytes: v.MAX_UPLOAD_BYTES,
+    maxBytesPerUser: v.MAX_BYTES_PER_USER,
     maxInflightChunksPerUpload: v.MAX_INFLIGHT_CHUNKS_PER_UPLOAD,
     maxFairInflightChunksPerUpload: v.MAX_FAIR_INFLIGHT_CHUNKS_PER_UPLOAD,
     maxGlobalInflightChunks: v.MAX_GLOBAL_INFLIGHT_CHUNKS,
@@ -266,9 +279,12 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     admissionWaitMs: v.ADMISSION_WAIT_SECONDS * 1000,
     maxConcatParts: v.MAX_CONCAT_PARTS,
     uploadTtlMs: v.UPLOAD_TTL_SECONDS * 1000,
+    idempotencyTtlMs: v.IDEMPOTENCY_TTL_SECONDS * 1000,
     reapIntervalMs: v.REAP_INTERVAL_SECONDS * 1000,
     headerTimeoutMs: v.HEADER_TIMEOUT_SECONDS * 1000,
     bodyIdleTimeoutMs: v.BODY_IDLE_TIMEOUT_SECONDS * 1000,
+    fastLane: v.FAST_LANE,
+    fastLaneMinBytes: v.FAST_LANE_MIN_BYTES,
     shutdownGraceMs: v.SHUTDOWN_GRACE_SECONDS * 1000,
     corsAllowedOrigins: v.CORS_ALLOWED_ORIGINS,
     publicBaseUrl: v.PUBLIC_BASE_URL === '' ? null : v.PUBLIC_BASE_URL.replace(/\/+$/, ''),

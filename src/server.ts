@@ -1,8 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
-import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { createGate } from './admission/gate.ts'
@@ -13,25 +10,20 @@ import { createApp } from './app.ts'
 import type { Config } from './config.ts'
 import { unavailable } from './core/errors.ts'
 import { createExpiryClock } from './core/expiry-clock.ts'
-import type { Body, ChunkStore, Leases, Meter, StorageNotes } from './core/ports.ts'
 import { createAuthenticator } from './http/auth.ts'
-import { openBody } from './http/body.ts'
-import { mostConnections } from './http/connections.ts'
-import { answerMalformed } from './http/early.ts'
-import type { OpenBody } from './http/exchange.ts'
-import type { Cleanup } from './http/operations.ts'
+import { watchHandedBack } from './http/idle-connections.ts'
 import { claimDatabase, type Claim } from './ledger/claim.ts'
 import { createLeases } from './ledger/leases.ts'
 import { migrateUp } from './ledger/migrate.ts'
 import { openLedger } from './ledger/open-ledger.ts'
-import { providerOf, sqlitePath } from './ledger/url.ts'
 import { logRequest } from './observe/log.ts'
 import { createMetrics } from './observe/metrics.ts'
-import { forceAncestors } from './stores/durable.ts'
+import { trackBodies } from './process/bodies.ts'
+import { CHORE_PATIENCE_MS, startChores } from './process/chores.ts'
+import { createHttpServer, listen, urlOf } from './process/http-server.ts'
+import { forceFolders, openStore } from './process/storage.ts'
 import { heldBack } from './stores/held-back.ts'
-import { createLocalStore } from './stores/local.ts'
-import { createS3Store } from './stores/s3/store.ts'
-import { createUploads, type Uploads } from './uploads/use-cases.ts'
+import { createUploads } from './uploads/use-cases.ts'
 
 export interface RunningServer {
   url: string
@@ -39,16 +31,10 @@ export interface RunningServer {
   close(): Promise<void>
 }
 
-/** how long an expired lease is left to those who may still believe in it */
-const SWEEP_AFTER_MS = 60_000
 /** how long, of its grace, a shutdown leaves bodies that it ended to commit what they brought, and to answer */
 const COMMIT_PATIENCE_MS = 2_000
-/** how long a shutdown waits for a chore that is under way */
-const CHORE_PATIENCE_MS = 2_000
 /** what a process needs to end, beyond its grace; by then one that hangs has ended itself */
 const ENDING_MS = 6_000
-/** room for one URL of a part */
-const CONCAT_URL_BYTES = 160
 
 interface Program {
   log: Logger
@@ -97,7 +83,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
   })
 
   let draining = false
-  const bodies = trackBodies(config)
+  const bodies = trackBodies(config, (way) => metrics.meter.bodyOpened(way))
   const app = createApp({
     uploads,
     gate,
@@ -134,25 +120,9 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
     },
   })
 
-  const server = createServer(
-    {
-      // A healthy slow upload may take hours: silence ends a body, not its length.
-      requestTimeout: 0,
-      headersTimeout: config.headerTimeoutMs,
-      connectionsCheckingInterval: Math.min(config.headerTimeoutMs / 4, 5_000),
-      keepAliveTimeout: 65_000,
-      highWaterMark: 256 * 1024,
-      // An Upload-Concat header names every part by its URL.
-      maxHeaderSize: 16 * 1024 + config.maxConcatParts * CONCAT_URL_BYTES,
-    },
-    app,
-  )
-  const most = mostConnections()
-  if (Number.isFinite(most)) server.maxConnections = most
-  // Without listeners node would send 100 Continue before we know whether we want the body, and answer
-  // other expectations itself.
-  server.on('checkContinue', app).on('checkExpectation', app)
-  server.on('clientError', answerMalformed)
+  const server = createHttpServer(app, config)
+  const handedBack = watchHandedBack(server)
+  bodies.onHandBack(handedBack.add)
   await listen(server, config)
   // Out of file handles, say. The next connection may find one.
   server.on('error', (error) => log.error({ err: error }, 'a connection could not be accepted'))
@@ -162,11 +132,14 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
     url: urlOf(server, config.host),
     async close() {
       draining = true
-      gate.stopWaiting(unavailable('The server is shutting down.'))
+      const emptied = gate.close(unavailable('The server is shutting down.'))
       const idle = chores.stop()
       const closed = new Promise((resolve) => server.close(resolve))
       server.closeIdleConnections()
-      const sweep = setInterval(() => server.closeIdleConnections(), 100)
+      const sweep = setInterval(() => {
+        server.closeIdleConnections()
+        handedBack.close()
+      }, 100)
       const { shutdownGraceMs: graceMs } = config
       const bodiesEnd = setTimeout(bodies.stopAll, graceMs - Math.min(graceMs / 2, COMMIT_PATIENCE_MS))
       const connectionsEnd = setTimeout(() => server.closeAllConnections(), graceMs)
@@ -175,119 +148,10 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
       clearTimeout(bodiesEnd)
       clearTimeout(connectionsEnd)
       await idle
+      // What a body brought may still be on its way into the ledger when its connection is gone.
+      await Promise.race([emptied, sleep(CHORE_PATIENCE_MS, undefined, { ref: false })])
       await ledger.close()
       claim.release()
-    },
-  }
-}
-
-function openStore(config: Config, notes: StorageNotes, meter: Meter): ChunkStore {
-  const { storage } = config
-  if (storage.backend === 'local') return createLocalStore(storage.root, config)
-  return createS3Store({ ...storage, name: storage.backend }, { notes, meter })
-}
-
-/** SQLite forces the folder of its file, the store those in its root; the rest of the way is up to us. */
-async function forceFolders({ storage, databaseUrl }: Config): Promise<void> {
-  if (storage.backend === 'local') await forceAncestors(storage.root)
-  if (providerOf(databaseUrl) === 'sqlite') await forceAncestors(path.dirname(sqlitePath(databaseUrl)))
-}
-
-const listen = (server: Server, { host, port }: Config) =>
-  new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(port, host, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
-
-function urlOf(server: Server, host: string): string {
-  const { port } = server.address() as AddressInfo
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
-}
-
-/** Every open body, so that a shutdown can end those that outlast its grace. */
-function trackBodies({ bodyIdleTimeoutMs }: Config): { open: OpenBody; stopAll(): void } {
-  const open = new Set<Body>()
-  return {
-    open({ req, res }) {
-      const body = openBody(req, res, { idleTimeoutMs: bodyIdleTimeoutMs })
-      open.add(body)
-      res.once('close', () => open.delete(body))
-      return body
-    },
-    stopAll() {
-      for (const body of open) body.stop(unavailable('The server is shutting down.'))
-    },
-  }
-}
-
-interface Chores {
-  /** Reaps once what runs already is over. */
-  cleanUp(): Promise<Cleanup>
-  stop(): Promise<void>
-}
-
-interface ChoreParts {
-  uploads: Uploads
-  leases: Leases | null
-  log: Logger
-  /** about: processes that were started together shall not keep step */
-  reapIntervalMs: number
-}
-
-/** What is done beside requests: finishing what a crash left, and reaping, one run at a time. */
-function startChores({ uploads, leases, log, reapIntervalMs }: ChoreParts): Chores {
-  const stopping = new AbortController()
-  const reap = async (): Promise<Cleanup> => {
-    let failedUploads = 0
-    const reaped = await uploads.reap((error, id) => {
-      failedUploads += 1
-      log.error({ err: error, upload_id: id }, 'an expired upload could not be removed')
-    }, stopping.signal)
-    if (reaped.expiredUploads + reaped.removedUploads > 0) log.info(reaped, 'reaped')
-    return { ...reaped, failedUploads }
-  }
-  let reaping: Promise<unknown> = Promise.resolve()
-  // Two at once would count the same upload twice.
-  const cleanUp = (): Promise<Cleanup> => {
-    const next = reaping.then(reap)
-    reaping = next.catch(() => {})
-    return next
-  }
-  const run = async (): Promise<void> => {
-    try {
-      await uploads.resumeFinalizing(
-        (error, id) => log.error({ err: error, upload_id: id }, 'an upload could not be completed'),
-        stopping.signal,
-      )
-      await cleanUp()
-      await leases?.sweep({ ms: SWEEP_AFTER_MS })
-    } catch (error) {
-      log.error({ err: error }, 'the reaper could not run')
-    }
-  }
-  let timer: NodeJS.Timeout | undefined
-  const loop = async (): Promise<void> => {
-    await run()
-    if (stopping.signal.aborted) return
-    timer = setTimeout(
-      () => {
-        running = loop()
-      },
-      reapIntervalMs * (0.75 + Math.random() / 2),
-    )
-  }
-  let running = loop()
-  return {
-    cleanUp,
-    async stop() {
-      clearTimeout(timer)
-      stopping.abort()
-      // What is being copied goes on after the next start as well.
-      const over = Promise.all([running, reaping])
-      await Promise.race([over, sleep(CHORE_PATIENCE_MS, undefined, { ref: false })])
     },
   }
 }

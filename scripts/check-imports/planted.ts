@@ -81,6 +81,12 @@ import { createSecretKey } from 'node:crypto'
 import { jwtVerify } from 'jose' // planted
 import type { Config } from './config.ts' // planted
 `,
+  'src/process/chores.ts': `
+import { createLocalStore } from '../stores/local.ts'
+import type { Uploads } from '../uploads/use-cases.ts'
+import { createGate } from '../admission/gate.ts' // planted
+import { startServer } from '../server.ts' // planted
+`,
   'src/server.ts': `
 import { app } from './app.ts'
 import { openLedger } from './ledger/ledger.ts'

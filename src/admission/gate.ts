@@ -34,13 +34,15 @@ interface WaitingBody {
 export function createGate(
   limits: GateLimits,
   meter: Pick<Meter, 'throttled'>,
-): Gate & { load(): GateLoad; stopWaiting(why: Error): void } {
+): Gate & { load(): GateLoad; close(why: Error): Promise<void> } {
   const workers = createWorkers(limits)
   const waiting = createFairQueue<WaitingBody>()
   /** bodies of each upload, open and waiting */
   const bodiesOf = new Map<string, number>()
   let open = 0
   let stopped: Error | null = null
+  /** called once no body is open */
+  const whenEmpty: (() => void)[] = []
 
   const queued = () => waiting.size() + workers.queued()
   const refusal = (uploadId: string): ThrottleReason | null => {
@@ -70,6 +72,7 @@ export function createGate(
         count(uploadId, -1)
         open -= 1
         waiting.shift()?.admit()
+        if (open === 0) for (const tell of whenEmpty.splice(0)) tell()
       },
     }
   }
@@ -112,10 +115,11 @@ export function createGate(
       count(uploadId, 1)
       return reason ? wait(ownerId, uploadId) : admission(ownerId, uploadId)
     },
-    /** Sends away who waits to be admitted, and lets nobody wait any more. */
-    stopWaiting(why) {
+    /** Sends away who waits, and lets nobody wait any more. Resolves once no body is open. */
+    async close(why) {
       stopped = why
       for (let body = waiting.shift(); body; body = waiting.shift()) body.refuse(why)
+      if (open > 0) await new Promise<void>((tell) => whenEmpty.push(tell))
     },
     load: () => ({ inflight: open, queued: queued(), busy: workers.busy(), workers: limits.workerCount }),
   }

@@ -1,4 +1,4 @@
-import type { ThrottleReason } from './errors.ts'
+import type { HttpError, ThrottleReason } from './errors.ts'
 import type { Cell, Dialect, NewUpload, Status, Upload } from './upload.ts'
 
 /** What a store asks and tells the ledger of an upload's bytes. */
@@ -14,9 +14,18 @@ export interface StorageNotes {
   markStaged(id: string): Promise<void>
 }
 
-/** The truth: what every upload is, and which of its bytes count. */
+/**
+ * The truth: what every upload is, and which of its bytes count. Whatever would take an owner over the quota
+ * is refused with payload_too_large 413.
+ */
 export interface UploadLedger extends StorageNotes {
   create(upload: NewUpload): Promise<Upload>
+  /**
+   * Creates the upload and notes what its key stands for, both or neither. Who comes second with a key
+   * waits for the first.
+   * @returns null; or what the key stood for already, and nothing is created
+   */
+  createOnce(upload: NewUpload, done: Done): Promise<Done | null>
   /**
    * Creates the upload that parts make: every byte counted, FINALIZING. One `key` is given out once:
    * the second to come gets the first one's upload.
@@ -28,6 +37,12 @@ export interface UploadLedger extends StorageNotes {
   getAll(ids: readonly string[]): Promise<Upload[]>
   /** null for an id that was never given out, was deleted, or whose tombstone is gone */
   get(id: string): Promise<Upload | null>
+  /** The upload as `get` answers it, and what the key stands for at `now`, in one look. */
+  look(id: string | null, key: Key, now: Date): Promise<{ upload: Upload | null; done: Done | null }>
+  /** Notes what a key stands for from `now` on; false when it stands for something already. */
+  note(done: Done, now: Date): Promise<boolean>
+  /** Forgets keys whose time is over, `limit` at most. @returns how many */
+  forget(now: Date, limit: number): Promise<number>
   /** the caller's own, newest first; `cursor` is the last answer's `nextCursor` */
   list(query: ListQuery): Promise<{ uploads: Upload[]; nextCursor: string | null }>
   /** the committed bytes of one cell; null when none are */
@@ -65,9 +80,31 @@ export interface UploadLedger extends StorageNotes {
   leftovers(tombstonesBefore: Date, limit: number): Promise<Upload[]>
   /** Uploads on the way out of an internal status, those that expire first before others. */
   inStatus(status: 'FINALIZING' | 'EXPIRING', limit: number): Promise<Upload[]>
+  /** Has what owners take of their quota counted again, when it is needed: some may have got uploads without one. */
+  forgetUsage(): Promise<void>
   /** @throws when the database does not answer */
   check(): Promise<void>
   close(): Promise<void>
+}
+
+/** An Idempotency-Key, as its owner chose it. */
+export interface Key {
+  ownerId: string
+  key: string
+}
+
+/** A request that is done once, however often it comes. */
+export interface Once extends Key {
+  /** of what it asks for: SHA-256, hex */
+  fingerprint: string
+}
+
+/** That it was done. */
+export interface Done extends Once {
+  /** JSON; null where the answer follows from the request */
+  answer: string | null
+  /** The key stands for it until then. */
+  expiresAt: Date
 }
 
 export interface ListQuery {
@@ -113,17 +150,17 @@ export interface Commit {
 /**
  * `ok`: the bytes count; `upload` is the row after it, `reached` the status this very commit moved
  * it to (exactly one commit of an upload gets it). Not `ok`: the upload is closed, gone or unknown,
- * or a cell did not have `from` bytes, or a fence has fallen; nothing changed and `upload` is the row as it is.
+ * or a cell did not have `from` bytes, or a fence has fallen, or `refusal` tells why; nothing changed and `upload` is the row as it is.
  */
 export type Committed =
   | { ok: true; upload: Upload; reached: Status | null }
-  | { ok: false; upload: Upload | null }
+  | { ok: false; upload: Upload | null; refusal?: HttpError }
 
 /** A request body that is pulled: what is not taken stays with the client. */
 export interface Body {
   /** announced by Content-Length; null when chunked */
   readonly length: number | null
-  /** At least one byte and at most `maxBytes`; null when no more will come. */
+  /** At least one byte and at most `maxBytes`, to be used before the next `take`; null when no more will come. */
   take(maxBytes: number): Promise<Uint8Array[] | null>
   /** Why no more will come; null after a proper end, and before any end. */
   readonly cause: Error | null
@@ -302,6 +339,8 @@ export interface Admission extends Turn {
 export interface Meter {
   bytesStored(bytes: number, dialect: Dialect): void
   chunkStored(dialect: Dialect): void
+  /** a body was read by the fast lane, or by the HTTP parser */
+  bodyOpened(way: 'lane' | 'parser'): void
   chunkFailed(dialect: Dialect): void
   uploadCreated(dialect: Dialect): void
   uploadCompleted(dialect: Dialect): void

@@ -129,10 +129,13 @@ export function assertOpen(upload: Upload, now: Date): void {
   })
 }
 
-/** @throws {HttpError} gone 410: unfinished uploads expire, finished ones don't */
+/** Unfinished uploads expire, finished ones don't. */
+export const isExpired = ({ status, expiresAt }: Upload, now: Date): boolean =>
+  publicStatus(status) === 'ABORTED' || (isOpen(status) && expiresAt <= now)
+
+/** @throws {HttpError} gone 410 */
 export function assertNotExpired(upload: Upload, now: Date): void {
-  if (publicStatus(upload.status) === 'ABORTED' || (isOpen(upload.status) && upload.expiresAt <= now))
-    throw new HttpError('gone')
+  if (isExpired(upload, now)) throw new HttpError('gone')
 }
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/

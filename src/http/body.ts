@@ -12,6 +12,38 @@ const IDLE_MS = 3_000
 /** What gathers while a write is under way; past that the client is held back. */
 const HIGH_WATER_BYTES = 1024 * 1024
 
+/** Whether bytes are waited for, since when, and for how long they may be. */
+export interface Wait {
+  /** Resolves when `wake` is called, or after the timeout, which it tells. */
+  bytes(): Promise<void>
+  wake(): void
+  idle(): boolean
+}
+
+export function createWait(timeoutMs: number, onTimeout: () => void): Wait {
+  let waiting: { since: number; wake: () => void } | null = null
+  const wake = () => {
+    const waiter = waiting
+    waiting = null
+    waiter?.wake()
+  }
+  return {
+    bytes: () =>
+      new Promise<void>((resolve) => {
+        const timer = setTimeout(onTimeout, timeoutMs)
+        waiting = {
+          since: performance.now(),
+          wake: () => {
+            clearTimeout(timer)
+            resolve()
+          },
+        }
+      }),
+    wake,
+    idle: () => waiting !== null && performance.now() - waiting.since >= IDLE_MS,
+  }
+}
+
 /**
  * The body of a request, pulled. Not a byte is read, and no `100 Continue` sent, before the first
  * `take`; while nobody takes, TCP holds the client back.
@@ -22,13 +54,6 @@ export function openBody(req: IncomingMessage, res: ServerResponse, options: Bod
   let started = false
   let ended = false
   let cause: Error | null = null
-  let waiting: { since: number; wake: () => void } | null = null
-
-  const wake = () => {
-    const waiter = waiting
-    waiting = null
-    waiter?.wake()
-  }
   const finish = (why: Error | null) => {
     if (ended) return
     ended = true
@@ -36,13 +61,14 @@ export function openBody(req: IncomingMessage, res: ServerResponse, options: Bod
     req.off('data', onData)
     req.off('end', onEnd)
     req.off('close', onClose)
-    wake()
+    wait.wake()
   }
+  const wait = createWait(options.idleTimeoutMs, () => finish(timedOut()))
   const onData = (bytes: Buffer) => {
     gathered.push(bytes)
     gatheredBytes += bytes.length
     if (gatheredBytes >= HIGH_WATER_BYTES) req.pause()
-    if (waiting) wake()
+    wait.wake()
   }
   const onEnd = () => finish(null)
   const onClose = () => finish(broken())
@@ -52,22 +78,9 @@ export function openBody(req: IncomingMessage, res: ServerResponse, options: Bod
   const start = () => {
     started = true
     if (req.destroyed) return finish(req.readableEnded ? null : broken())
-    // RFC 9110 section 15.2: never to an HTTP/1.0 client.
-    if (req.headers.expect && req.httpVersion === '1.1' && !res.headersSent) res.writeContinue()
+    sayContinue(req, res)
     req.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onError)
   }
-
-  const nextBytes = () =>
-    new Promise<void>((resolve) => {
-      const timer = setTimeout(() => finish(timedOut()), options.idleTimeoutMs)
-      waiting = {
-        since: performance.now(),
-        wake: () => {
-          clearTimeout(timer)
-          resolve()
-        },
-      }
-    })
 
   const cut = (maxBytes: number): Buffer[] => {
     if (gatheredBytes <= maxBytes) {
@@ -99,14 +112,14 @@ export function openBody(req: IncomingMessage, res: ServerResponse, options: Bod
       if (!started && !ended) start()
       if (gatheredBytes === 0 && !ended) {
         if (req.isPaused()) req.resume()
-        await nextBytes()
+        await wait.bytes()
       }
       if (gatheredBytes === 0) return null
       const bytes = cut(maxBytes)
       if (!ended && gatheredBytes < HIGH_WATER_BYTES && req.isPaused()) req.resume()
       return bytes
     },
-    idle: () => ended || req.destroyed || (waiting !== null && performance.now() - waiting.since >= IDLE_MS),
+    idle: () => ended || req.destroyed || wait.idle(),
     stop(why) {
       if (ended) return
       req.pause()
@@ -121,5 +134,10 @@ export function announcedLength(req: IncomingMessage): number | null {
   return Number(req.headers['content-length'] ?? 0)
 }
 
-const broken = (cause?: Error) => new HttpError('client_closed', { cause })
-const timedOut = () => new HttpError('client_closed', { detail: 'The body was silent for too long.' })
+/** RFC 9110 section 15.2: never to an HTTP/1.0 client. */
+export function sayContinue(req: IncomingMessage, res: ServerResponse): void {
+  if (req.headers.expect && req.httpVersion === '1.1' && !res.headersSent) res.writeContinue()
+}
+
+export const broken = (cause?: Error) => new HttpError('client_closed', { cause })
+export const timedOut = () => new HttpError('client_closed', { detail: 'The body was silent for too long.' })

@@ -1,10 +1,15 @@
+import type { Request } from 'express'
 import { z } from 'zod'
 import { HttpError } from '../core/errors.ts'
 import { cellCount } from '../core/geometry.ts'
-import { publicStatus, STATUSES, type Upload } from '../core/upload.ts'
+import type { Once } from '../core/ports.ts'
+import { publicStatus, STATUSES, type NewUpload, type Upload } from '../core/upload.ts'
+import type { Create } from '../uploads/create.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
 import { parseContentDigest, parseHexDigest } from './digest-headers.ts'
-import { admitted, type Handler, type OpenBody } from './exchange.ts'
+import { answerEarly } from './early.ts'
+import { admitted, type Exchange, type Handler, type OpenBody } from './exchange.ts'
+import { onceOf } from './idempotency.ts'
 
 const METADATA_BYTES = 4096
 const size = z.number().int().nonnegative()
@@ -66,7 +71,8 @@ export const init =
   async (exchange) => {
     const { req, res } = exchange
     const wanted = parse(initRequest, req.body)
-    const upload = await uploads.create({
+    const once = onceOf(exchange, 'init', wanted)
+    const create: Create = {
       id: exchange.newId,
       ownerId: exchange.userId,
       dialect: 'native',
@@ -77,37 +83,53 @@ export const init =
       metadata: wanted.metadata ?? {},
       concat: null,
       checksumSha256: wanted.file_checksum_sha256?.toLowerCase() ?? null,
-    })
-    exchange.uploadId = upload.id
+    }
+    const answer = once
+      ? await uploads.createOnce(create, once, initAnswer)
+      : initAnswer(await uploads.create(create))
+    exchange.uploadId = answer.upload_id
     res
       .status(201)
-      .location(`/v1/uploads/${upload.id}`)
-      .set('X-Tus-Location', `/files/${upload.id}`)
-      .json({
-        upload_id: upload.id,
-        chunk_size: upload.chunkSize,
-        total_chunks: cellCount(upload),
-        status: publicStatus(upload.status),
-      })
+      .location(`/v1/uploads/${answer.upload_id}`)
+      .set('X-Tus-Location', `/files/${answer.upload_id}`)
+      .json(answer)
   }
+
+const initAnswer = (upload: NewUpload) => ({
+  upload_id: upload.id,
+  chunk_size: upload.chunkSize,
+  total_chunks: cellCount(upload),
+  status: 'INITIATED',
+})
 
 export const putChunk =
   (uploads: Uploads, openBody: OpenBody): Handler =>
   async (exchange) => {
     const { req, res, uploadId: id } = exchange
-    const index = chunkIndex(req.params['index'])
-    const sha256 = [parseHexDigest(req.get('x-chunk-sha256')), parseContentDigest(req.get('content-digest'))]
+    const { index, sha256 } = chunkRequest(req)
+    const once = chunkOnce(exchange)
     await admitted(exchange, (turn) =>
-      uploads.putChunk({
-        id,
-        index,
-        body: openBody(exchange),
-        turn,
-        sha256: sha256.filter((digest) => digest !== null),
-      }),
+      uploads.putChunk({ id, index, body: openBody(exchange), turn, sha256, once }),
     )
+    // What was done before may be answered unread.
+    answerEarly(req, res)
     res.status(202).json({ upload_id: id, chunk_index: index, status: 'UPLOADED' })
   }
+
+/** What of a chunk makes it another request: its bytes are for the store to compare. */
+export function chunkOnce(exchange: Exchange): Once | null {
+  const { index, sha256 } = chunkRequest(exchange.req)
+  return onceOf(exchange, 'chunk', exchange.uploadId, index, [...new Set(sha256)])
+}
+
+/** @throws {HttpError} bad_request 400 */
+function chunkRequest(req: Request): { index: number; sha256: string[] } {
+  const digests = [parseHexDigest(req.get('x-chunk-sha256')), parseContentDigest(req.get('content-digest'))]
+  return {
+    index: chunkIndex(req.params['index']),
+    sha256: digests.filter((digest) => digest !== null),
+  }
+}
 
 export const freeChunk =
   (uploads: Uploads): Handler =>
@@ -124,10 +146,14 @@ export const missingChunks =
 
 export const complete =
   (uploads: Uploads): Handler =>
-  async ({ res, uploadId }) => {
-    const upload = await uploads.complete(uploadId)
-    res.json({ upload_id: upload.id, status: publicStatus(upload.status) })
+  async (exchange) => {
+    const { res, uploadId } = exchange
+    await uploads.complete(uploadId, completeOnce(exchange))
+    res.json({ upload_id: uploadId, status: 'COMPLETED' })
   }
+
+export const completeOnce = (exchange: Exchange): Once | null =>
+  onceOf(exchange, 'complete', exchange.uploadId)
 
 export const showUpload =
   (uploads: Uploads): Handler =>

@@ -61,7 +61,8 @@ export const creation =
 
     /**
      * The body of a creation. Whatever breaks it, the upload is there and the client is told where it
-     * stands; but what fails its checksum was never created, since the client learns no Location.
+     * stands; but what fails its checksum, or for good, was never created, since the client learns no
+     * Location.
      */
     async function takeFirstBody({ req, res, uploadId: id }: Exchange): Promise<Upload> {
       const checksum = checksumOf(req)
@@ -73,7 +74,8 @@ export const creation =
         return appended.upload
       } catch (error) {
         const code = error instanceof HttpError ? error.code : null
-        if (code === 'checksum_mismatch' || code === 'bad_request') await uploads.remove(id)
+        if (code === 'checksum_mismatch' || code === 'bad_request' || code === 'storage_lost')
+          await uploads.remove(id)
         // Too long for its length: refused, and told where the upload is that has the rest.
         else if (code === 'payload_too_large') res.setHeader('Location', stock.urlOf(id))
         else {

@@ -3,7 +3,9 @@ import type { Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import type { Dialect } from './dialect.ts'
 import { fencesAmong, type Fences } from './fences.ts'
+import { growthOf, type Growth } from './growth.ts'
 import { planCommit, settle, type CellState, type PlannedCell } from './progress.ts'
+import type { Quota } from './quota.ts'
 import { toUpload, UPLOAD_COLUMNS, type UploadRow } from './rows.ts'
 import type { Client } from './transaction.ts'
 
@@ -22,26 +24,38 @@ interface Draft {
 type ChangedCell = PlannedCell & { at: Date }
 
 /** Applies commits one after another: few statements for all of them, and each is judged by its own checks. */
-export async function commitAll(tx: Client, dialect: Dialect, commits: Commit[]): Promise<Committed[]> {
+export async function commitAll(
+  tx: Client,
+  dialect: Dialect,
+  quota: Quota | null,
+  commits: Commit[],
+): Promise<Committed[]> {
   if (dialect.locksRows) await hold(tx, dialect, commits)
   const fences = await fencesAmong(tx, dialect, commits)
   const drafts = await load(tx, commits)
+  const growth = await growthOf(tx, quota, uploadsOf(drafts))
   const results: Committed[] = []
-  for (const commit of commits) results.push(await apply(tx, drafts.get(commit.id), commit, fences))
+  for (const commit of commits)
+    results.push(await apply(tx, drafts.get(commit.id), commit, { fences, growth }))
   await write(tx, [...drafts.values()])
+  await growth.charge(uploadsOf(drafts))
   return results
 }
+
+const uploadsOf = (drafts: Map<string, Draft>): Upload[] => [...drafts.values()].map(({ upload }) => upload)
 
 async function apply(
   tx: Client,
   draft: Draft | undefined,
   commit: Commit,
-  fences: Fences,
+  { fences, growth }: { fences: Fences; growth: Growth },
 ): Promise<Committed> {
   if (!draft) return { ok: false, upload: null }
   if (!fences.hold(commit)) return { ok: false, upload: draft.upload }
   const progress = planCommit(draft.upload, commit, (index) => draft.cells.get(index) ?? null)
   if (progress === null) return { ok: false, upload: draft.upload }
+  const refusal = growth.refusal(draft.upload, progress.cells)
+  if (refusal) return { ok: false, upload: draft.upload, refusal }
 
   draft.changed = true
   draft.upload = progress.upload

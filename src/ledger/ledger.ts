@@ -1,21 +1,18 @@
 import { unavailable } from '../core/errors.ts'
-import type { Fence, ListQuery, UploadLedger } from '../core/ports.ts'
-import {
-  sourcesOf,
-  statusesShownAs,
-  type Cell,
-  type NewUpload,
-  type Status,
-  type Upload,
-} from '../core/upload.ts'
+import type { Fence, UploadLedger } from '../core/ports.ts'
+import { reservedBytes } from '../core/quota.ts'
+import { sourcesOf, type Cell, type Status, type Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import { declareSize, freeCell, isCellIndex } from './cell-changes.ts'
 import { groupCommit } from './commit.ts'
-import { fromCursor, toCursor } from './cursor.ts'
+import { createCreation, findFinal } from './creation.ts'
 import type { Dialect } from './dialect.ts'
 import { surfacing } from './failures.ts'
 import { fencesAmong } from './fences.ts'
+import { forget, look, note } from './keys.ts'
+import { END_OF_TIME, list, merged } from './list.ts'
 import type { Db } from './open.ts'
+import { createQuota, forgetUsage } from './quota.ts'
 import {
   CELL_COLUMNS,
   RETURNED_COLUMNS,
@@ -32,29 +29,48 @@ import { persistently, transactor, type Client } from './transaction.ts'
 const OPEN = Prisma.sql`('INITIATED', 'IN_PROGRESS')`
 /** Values of one statement: SQLite takes 32,766. */
 const IDS_PER_STATEMENT = 1000
-/** Later than any date in the tables: it turns "is not null" into a range that every index serves. */
-const END_OF_TIME = new Date('9999-12-31T23:59:59.999Z')
 
 /** how long a database may take to answer whether it is there */
 const CHECK_MS = 5_000
 
+export interface LedgerLimits {
+  /** 0 for no quota */
+  maxBytesPerUser?: number
+}
+
 /** The ledger on a database. It owns the client: `close` disconnects it. */
-export function createLedger({ client: db, dialect }: Db): UploadLedger {
+export function createLedger(
+  { client: db, dialect }: Db,
+  { maxBytesPerUser = 0 }: LedgerLimits = {},
+): UploadLedger {
   const transact = transactor({ client: db, dialect })
-  const group = groupCommit(transact, dialect)
+  const quota = maxBytesPerUser > 0 ? createQuota(maxBytesPerUser) : null
+  const group = groupCommit(transact, dialect, quota)
   /** A transaction on an upload that nobody else changes until its end. */
   const holding = <T>(id: string, work: (tx: Client, upload: Upload | null) => Promise<T>) =>
     transact(async (tx) => work(tx, await get(tx, id, dialect.forUpdate)))
+  /** The same, and what it does to the upload is counted. */
+  const counting = <T>(id: string, work: (tx: Client, upload: Upload | null) => Promise<T>) =>
+    holding(id, async (tx, upload) => {
+      const result = await work(tx, upload)
+      if (quota && upload) {
+        const byBytes = reservedBytes(await get(tx, id)) - reservedBytes(upload)
+        await quota.charge(tx, upload.ownerId, byBytes)
+      }
+      return result
+    })
 
   const stand = async (tx: Client, id: string, fences: readonly Fence[]) =>
     (await fencesAmong(tx, dialect, [{ id, fences }])).hold({ id, fences })
 
   const ledger: UploadLedger = {
-    create: (upload) => create(db, upload),
-    createFinal: (upload, key) => createFinal(db, upload, key),
+    ...createCreation(db, transact, quota),
     findFinal: (key) => findFinal(db, key),
     get: (id) => get(db, id),
     getAll: (ids) => getAll(db, ids),
+    look: (id, key, now) => look(db, id, key, now),
+    note: (done, now) => note(db, done, now),
+    forget: (now, limit) => forget(db, dialect, now, limit),
     list: (query) => list(db, query),
     cell: (id, index) => cell(db, id, index),
     cells: (id) => cells(db, id),
@@ -63,20 +79,23 @@ export function createLedger({ client: db, dialect }: Db): UploadLedger {
     storedCells: (id) => storedCells(db, id),
     commit: (commit) => group.add(commit),
     declareSize: (id, size, at, whenFull) =>
-      holding(id, (tx, upload) => declareSize(tx, upload, size, at, whenFull)),
+      counting(id, (tx, upload) => declareSize(tx, upload, size, at, whenFull)),
     freeCell: (id, index, at, fences = []) =>
-      holding(id, async (tx, upload) => (await stand(tx, id, fences)) && freeCell(tx, upload, index, at)),
+      counting(id, async (tx, upload) => (await stand(tx, id, fences)) && freeCell(tx, upload, index, at)),
     transition: (id, to, at, reason, fences = []) =>
-      fences.length === 0
+      fences.length === 0 && !(quota && (to === 'FAILED' || to === 'ABORTED'))
         ? transition(db, id, to, at, reason)
-        : holding(id, async (tx) => (await stand(tx, id, fences)) && transition(tx, id, to, at, reason)),
-    markDeleted: (id, at) => markDeleted(db, id, at),
+        : counting(id, async (tx) => (await stand(tx, id, fences)) && transition(tx, id, to, at, reason)),
+    markDeleted: (id, at) =>
+      quota ? counting(id, (tx) => markDeleted(tx, id, at)) : markDeleted(db, id, at),
     async purge(id) {
       await db.$executeRaw`DELETE FROM uploads WHERE id = ${id}`
     },
     setExpiry: (ids, at) => setExpiry(db, dialect, ids, at),
     expired: (now, limit) => expired(db, now, limit),
-    expire: (id, now) => transact((tx) => expire(tx, id, now)),
+    expire: (id, now) =>
+      quota ? counting(id, (tx) => expire(tx, id, now)) : transact((tx) => expire(tx, id, now)),
+    forgetUsage: () => forgetUsage(db, dialect),
     leftovers: (tombstonesBefore, limit) => leftovers(db, tombstonesBefore, limit),
     inStatus: (status, limit) => inStatus(db, status, limit),
     async check() {
@@ -104,58 +123,6 @@ async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
   }
 }
 
-async function create(db: Client, fresh: NewUpload): Promise<Upload> {
-  const upload: Upload = {
-    ...fresh,
-    status: 'INITIATED',
-    offset: 0,
-    appendOffset: null,
-    storedCells: 0,
-    storageId: null,
-    staged: false,
-    updatedAt: fresh.createdAt,
-  }
-  await insert(db, upload, null)
-  return upload
-}
-
-async function createFinal(db: Client, fresh: NewUpload & { size: number }, key: string): Promise<Upload> {
-  const upload: Upload = {
-    ...fresh,
-    status: 'FINALIZING',
-    offset: fresh.size,
-    appendOffset: null,
-    storedCells: Math.ceil(fresh.size / fresh.chunkSize),
-    storageId: null,
-    staged: false,
-    updatedAt: fresh.createdAt,
-  }
-  if (await insert(db, upload, key)) return upload
-  // One that was deleted between the two statements has given its key back.
-  return (await findFinal(db, key)) ?? createFinal(db, fresh, key)
-}
-
-/** @returns false when another upload has the key */
-async function insert(db: Client, upload: Upload, concatKey: string | null): Promise<boolean> {
-  const inserted = await db.$executeRaw`
-    INSERT INTO uploads (
-      id, owner_id, dialect, file_name, file_size, chunk_size, status, content_type, metadata, concat,
-      concat_key, checksum_sha256, "offset", stored_chunks, created_at, updated_at, expires_at)
-    VALUES (
-      ${upload.id}, ${upload.ownerId}, ${upload.dialect}, ${upload.fileName}, ${upload.size},
-      ${upload.chunkSize}, ${upload.status}, ${upload.contentType}, ${JSON.stringify(upload.metadata)},
-      ${upload.concat}, ${concatKey}, ${upload.checksumSha256}, ${upload.offset}, ${upload.storedCells},
-      ${upload.createdAt}, ${upload.updatedAt}, ${upload.expiresAt})
-    ON CONFLICT (concat_key) DO NOTHING`
-  return inserted === 1
-}
-
-async function findFinal(db: Client, key: string): Promise<Upload | null> {
-  const rows = await db.$queryRaw<UploadRow[]>`
-    SELECT ${UPLOAD_COLUMNS} FROM uploads u WHERE u.concat_key = ${key} AND u.deleted_at IS NULL`
-  return rows[0] ? toUpload(rows[0]) : null
-}
-
 async function get(db: Client, id: string, forUpdate = Prisma.empty): Promise<Upload | null> {
   const rows = await db.$queryRaw<UploadRow[]>`
     SELECT ${UPLOAD_COLUMNS} FROM uploads u WHERE u.id = ${id} AND u.deleted_at IS NULL ${forUpdate}`
@@ -172,39 +139,6 @@ async function getAll(db: Client, ids: readonly string[]): Promise<Upload[]> {
   }
   return uploads
 }
-
-async function list(db: Client, { ownerId, status, limit, cursor }: ListQuery) {
-  const place = cursor === undefined ? null : fromCursor(cursor)
-  const before = place
-    ? Prisma.sql`AND (u.created_at, u.id) < (${place.createdAt}, ${place.id})`
-    : Prisma.empty
-  // One more than asked for tells whether there is a next page.
-  const pageOf = (condition: Prisma.Sql) => Prisma.sql`
-    SELECT ${UPLOAD_COLUMNS} FROM uploads u
-    WHERE u.owner_id = ${ownerId} ${condition} ${before} AND u.deleted_at IS NULL
-    ORDER BY u.created_at DESC, u.id DESC
-    LIMIT ${limit + 1}`
-  const pages = shownAs(status).map(pageOf)
-  const rows = await db.$queryRaw<UploadRow[]>`
-    ${merged(pages)} ORDER BY created_at DESC, id DESC LIMIT ${limit + 1}`
-
-  const uploads = rows.slice(0, limit).map(toUpload)
-  const last = uploads.at(-1)
-  return { uploads, nextCursor: rows.length > limit && last ? toCursor(last) : null }
-}
-
-/** Conditions whose rows, together, clients know as `status`. */
-function shownAs(status: Status | undefined): Prisma.Sql[] {
-  if (status === undefined) return [Prisma.empty]
-  return statusesShownAs(status).map((stored) => Prisma.sql`AND u.status = ${stored}`)
-}
-
-/** Sorted and limited queries as one: each goes along its index, and only what they give is sorted again. */
-const merged = (queries: Prisma.Sql[]): Prisma.Sql =>
-  Prisma.join(
-    queries.map((query, i) => Prisma.sql`SELECT * FROM (${query}) AS ${Prisma.raw(`part${i}`)}`),
-    ' UNION ALL ',
-  )
 
 async function cell(db: Client, id: string, index: number): Promise<Cell | null> {
   if (!isCellIndex(index)) return null

@@ -11,6 +11,7 @@ export interface LedgerOptions {
   databasePoolSize: number
   databaseStatementTimeoutMs: number
   durability: 'process' | 'disk'
+  maxBytesPerUser: number
 }
 
 export interface OpenLedger {
@@ -27,7 +28,13 @@ export async function openLedger(options: LedgerOptions): Promise<OpenLedger> {
     statementTimeoutMs: options.databaseStatementTimeoutMs,
     forceCommits: options.durability === 'disk',
   })
-  const ledger = createLedger(db)
+  const opened = minding(db, options)
+  await opened.ledger.forgetUsage()
+  return opened
+}
+
+function minding(db: Db, options: LedgerOptions): OpenLedger {
+  const ledger = createLedger(db, options)
   if (providerOf(options.databaseUrl) !== 'sqlite') return { db, ledger, isFull: () => false }
   const file = sqlitePath(options.databaseUrl)
   const reserve = keepReserve(reserveOf(file))

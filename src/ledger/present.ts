@@ -9,6 +9,7 @@ const READERS: ReadonlySet<string> = new Set<Method>([
   'findFinal',
   'get',
   'getAll',
+  'look',
   'list',
   'cell',
   'cells',

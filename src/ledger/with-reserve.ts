@@ -38,16 +38,18 @@ export function withReserve(ledger: UploadLedger, reserve: Reserve): UploadLedge
   return {
     ...ledger,
     create: unlessOut(ledger.create),
+    createOnce: unlessOut(ledger.createOnce),
     createFinal: unlessOut(ledger.createFinal),
     markDeleted: onReserve(ledger.markDeleted),
     expire: onReserve(ledger.expire),
+    forgetUsage: onReserve(ledger.forgetUsage),
     async purge(id) {
       await purge(id)
       await takeAgain()
     },
-    async transition(id, to, at, reason) {
-      if (to !== 'ABORTED') return ledger.transition(id, to, at, reason)
-      const changed = await toAborted(id, to, at, reason)
+    async transition(id, to, ...rest) {
+      if (to !== 'ABORTED') return ledger.transition(id, to, ...rest)
+      const changed = await toAborted(id, to, ...rest)
       await takeAgain()
       return changed
     },

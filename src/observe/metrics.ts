@@ -35,6 +35,7 @@ export function createMetrics(): Metrics {
   const bytes = counter('bytes_uploaded_total', 'Bytes that count, of every dialect.', ['dialect'])
   const chunks = counter('chunks_uploaded_total', 'Chunks that became whole.', ['dialect'])
   const failures = counter('chunk_upload_failures_total', 'Chunks and appends that failed.', ['dialect'])
+  const bodies = counter('request_bodies_total', 'Bodies of bytes, by the way they were read.', ['way'])
   const retries = counter('retries_total', 'Requests to the storage that were tried again.', ['operation'])
   const throttled = counter('throttled_requests_total', 'Requests refused by a limit.', ['reason'])
   const created = counter('uploads_created_total', 'Uploads created.', ['dialect'])
@@ -51,6 +52,7 @@ export function createMetrics(): Metrics {
     meter: {
       bytesStored: (count, dialect) => bytes.inc({ dialect }, count),
       chunkStored: (dialect) => chunks.inc({ dialect }),
+      bodyOpened: (way) => bodies.inc({ way }),
       chunkFailed: (dialect) => failures.inc({ dialect }),
       uploadCreated: (dialect) => created.inc({ dialect }),
       uploadCompleted: (dialect) => completed.inc({ dialect }),

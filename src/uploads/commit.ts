@@ -17,7 +17,7 @@ interface Committing {
 /**
  * Makes written bytes count, and finishes the upload when they were the last.
  * @returns the upload as it is after it
- * @throws {HttpError} not_found 404, gone 410 or conflict 409 when the bytes don't count
+ * @throws {HttpError} not_found 404, gone 410, conflict 409 or payload_too_large 413 when the bytes don't count
  */
 export const commitCells =
   (deps: WriteDeps) =>
@@ -40,6 +40,7 @@ export const commitCells =
     meter.ledgerUpdate((performance.now() - started) / 1000)
     if (!committed.ok) {
       store.discard?.(upload, refsOf(cells))
+      if (committed.refusal) throw committed.refusal
       if (!committed.upload) throw new HttpError('not_found')
       assertOpen(committed.upload, deps.expiryNow())
       if (!holds.every((hold) => hold.held())) throw takenOver()

@@ -2,32 +2,42 @@ import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HttpError, unavailable } from '../core/errors.ts'
 import { cellCount } from '../core/geometry.ts'
+import type { Once } from '../core/ports.ts'
 import { assertNotExpired, isFinal, isOpen, isPartial, type Upload } from '../core/upload.ts'
 import { joinParts } from './concatenate.ts'
 import { briefly, fencesOf, isLocked, type Deps, type Finish, type Settle } from './deps.ts'
 import { reportLoss } from './loss.ts'
+import { look, noteDone } from './once.ts'
 
 /** A chunk may be freed and sent again while we look; nobody does that for long. */
 const LOOKS = 5
 
 /**
- * Completes an upload whose cells are all whole; a completed one stays so.
- * @throws {HttpError} conflict 409: chunks or the length are missing, the checksum is another, or it
- * is FAILED; gone 410; unavailable 503 while it is being completed elsewhere
+ * Completes an upload whose cells are all whole; a completed one stays so. What was completed under a key
+ * is so under it for good, whatever became of the upload since.
+ * @throws {HttpError} conflict 409: chunks or the length are missing, the checksum is another, it is FAILED,
+ * or the key stands for another request; gone 410; unavailable 503 while it is being completed elsewhere
  */
 export const completeUpload =
   (deps: Deps, finish: Finish) =>
-  async (id: string): Promise<Upload> => {
-    for (let look = 0; look < LOOKS; look++) {
-      const upload = await deps.ledger.get(id)
-      if (!upload) throw new HttpError('not_found')
-      if (upload.status === 'COMPLETED') return upload
-      if (upload.status === 'FINALIZING') return finish(id)
-      assertCompletable(upload, deps.expiryNow())
-      if (await deps.ledger.transition(id, 'FINALIZING', deps.now())) return finish(id)
-    }
-    throw unavailable('The upload changes all the time; try again.')
+  async (id: string, once: Once | null = null): Promise<void> => {
+    const { upload, done } = await look(deps, id, once)
+    if (done) return
+    await complete(deps, finish, id, upload)
+    await noteDone(deps, once)
   }
+
+async function complete(deps: Deps, finish: Finish, id: string, found: Upload | null): Promise<Upload> {
+  for (let looks = 0; looks < LOOKS; looks++) {
+    const upload = looks === 0 ? found : await deps.ledger.get(id)
+    if (!upload) throw new HttpError('not_found')
+    if (upload.status === 'COMPLETED') return upload
+    if (upload.status === 'FINALIZING') return finish(id)
+    assertCompletable(upload, deps.expiryNow())
+    if (await deps.ledger.transition(id, 'FINALIZING', deps.now())) return finish(id)
+  }
+  throw unavailable('The upload changes all the time; try again.')
+}
 
 function assertCompletable(upload: Upload, now: Date): void {
   assertNotExpired(upload, now)

@@ -82,7 +82,10 @@ export async function joinParts(deps: Deps, upload: Upload, settle: Settle): Pro
   const { ledger, store, limits } = deps
   const concat = parseConcat(upload.concat ?? '', limits.maxConcatParts)
   const ids = concat === 'partial' ? [] : concat.parts
-  const fail = (reason: string) => settle('FAILED', reason)
+  // The parts have all of its bytes, and nobody will ask for what was made of it.
+  const fail = async (reason: string): Promise<void> => {
+    if (await settle('FAILED', reason)) await store.remove({ ...upload, status: 'FAILED' })
+  }
 
   const before = await wholeParts(deps, ids)
   if (!before) {
@@ -93,6 +96,7 @@ export async function joinParts(deps: Deps, upload: Upload, settle: Settle): Pro
     await store.concat(upload, before)
   } catch (error) {
     if (error instanceof HttpError && error.code === 'insufficient_storage') await fail('no room')
+    if (error instanceof HttpError && error.code === 'storage_lost') await fail(error.message)
     throw error
   }
   // A part may be freed and written again while it is copied; then the copy is worth nothing.

@@ -1,7 +1,9 @@
 import { HttpError } from '../core/errors.ts'
 import { planChunkSize } from '../core/geometry.ts'
-import { completesByItself, type Upload } from '../core/upload.ts'
+import type { Done, Once } from '../core/ports.ts'
+import { completesByItself, type NewUpload, type Upload } from '../core/upload.ts'
 import { expiryFrom, type Deps } from './deps.ts'
+import { assertSame, doneOf, look } from './once.ts'
 
 export interface Create extends Pick<
   Upload,
@@ -26,16 +28,9 @@ export interface Create extends Pick<
 export const createUpload =
   (deps: Deps) =>
   async (create: Create): Promise<Upload> => {
-    const { ledger, store, meter, limits } = deps
-    assertFits(create.size, limits.maxUploadBytes)
-    const now = deps.now()
-    const expiresAt = expiryFrom(now, deps)
-    const chunkSize = planChunkSize(create.size, create.chunkSize, {
-      ...limits,
-      maxChunkBytes: store.maxChunkBytes,
-    })
-    await assertRoom(deps, create.size)
-    const upload = await ledger.create({ ...create, chunkSize, createdAt: now, expiresAt })
+    const { ledger, meter } = deps
+    const fresh = await plan(deps, create)
+    const upload = await ledger.create(fresh)
     meter.uploadCreated(create.dialect)
     if (create.size !== 0 || !completesByItself(upload)) return upload
 
@@ -43,13 +38,49 @@ export const createUpload =
       id: create.id,
       cells: [],
       appendOffset: null,
-      at: now,
-      expiresAt,
+      at: fresh.createdAt,
+      expiresAt: fresh.expiresAt,
       whenFull: 'COMPLETED',
     })
     if (done.ok && done.reached === 'COMPLETED') meter.uploadCompleted(create.dialect)
     return done.upload ?? upload
   }
+
+/**
+ * Creates an upload of `init` for a request with a key: the first time. Every time it tells the same,
+ * also when the upload is finished or gone by now.
+ * @param tell what is answered, as JSON takes it
+ * @throws {HttpError} payload_too_large 413, unprocessable 422, conflict 409 when the key stands for
+ * another request
+ */
+export const createUploadOnce =
+  (deps: Deps) =>
+  async <T>(create: Create, once: Once, tell: (upload: NewUpload) => T): Promise<T> => {
+    const { done } = await look(deps, null, once)
+    if (done) return toldBy<T>(done)
+    const fresh = await plan(deps, create)
+    const answer = tell(fresh)
+    const earlier = await deps.ledger.createOnce(fresh, doneOf(deps, once, JSON.stringify(answer)))
+    assertSame(earlier, once)
+    if (earlier) return toldBy<T>(earlier)
+    deps.meter.uploadCreated(create.dialect)
+    return answer
+  }
+
+const toldBy = <T>({ answer }: Done): T => JSON.parse(answer ?? 'null') as T
+
+/** @throws {HttpError} payload_too_large 413, unprocessable 422, insufficient_storage 507 */
+async function plan(deps: Deps, create: Create): Promise<NewUpload> {
+  const { store, limits } = deps
+  assertFits(create.size, limits.maxUploadBytes)
+  const now = deps.now()
+  const chunkSize = planChunkSize(create.size, create.chunkSize, {
+    ...limits,
+    maxChunkBytes: store.maxChunkBytes,
+  })
+  await assertRoom(deps, create.size)
+  return { ...create, chunkSize, createdAt: now, expiresAt: expiryFrom(now, deps) }
+}
 
 /** @throws {HttpError} payload_too_large 413 with Tus-Max-Size */
 export function assertFits(size: number | null, maxUploadBytes: number): void {

@@ -28,6 +28,8 @@ export interface Deps {
     maxUploadBytes: number
     /** how long an unfinished upload lives after its last byte */
     uploadTtlMs: number
+    /** how long an Idempotency-Key stands for its request */
+    idempotencyTtlMs: number
     /** parts of one final upload */
     maxConcatParts: number
     /** what no new upload may take of the store's room; 0 takes any */

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
 import { HttpError } from '../core/errors.ts'
 import { cellCount, cellRange } from '../core/geometry.ts'
-import type { Body, CellCommit, Hold, Turn } from '../core/ports.ts'
-import { assertOpen, completesByItself, type Upload } from '../core/upload.ts'
+import type { Body, CellCommit, Hold, Once, Turn } from '../core/ports.ts'
+import { assertOpen, completesByItself, isExpired, type Upload } from '../core/upload.ts'
 import { commitCells } from './commit.ts'
 import { assertUnbroken, holderOf, turnUnder, type WriteDeps } from './deps.ts'
 import { reportLoss } from './loss.ts'
+import { look, noteDone } from './once.ts'
 
 export interface PutChunk {
   id: string
@@ -14,29 +15,39 @@ export interface PutChunk {
   turn: Turn
   /** what the client says the body's SHA-256 is, hex; every one given must hold */
   sha256: readonly string[]
+  /** for a request that brings an Idempotency-Key */
+  once?: Once | null
 }
 
 /**
  * Stores one whole cell. What is committed of it already must be the same bytes; only the rest is
- * written. A body that breaks off, or is not what it should be, counts nothing.
+ * written. A body that breaks off, or is not what it should be, counts nothing. What was stored under a key
+ * is so under it for good: its bytes are compared as long as they are kept, and later not even read.
  * @throws {HttpError} bad_request 400, conflict 409, payload_too_large 413, gone 410, not_found 404
  */
 export const putChunk =
   (deps: WriteDeps) =>
-  async ({ id, index, body, turn, sha256 }: PutChunk): Promise<void> => {
-    const upload = await deps.ledger.get(id)
+  async ({ id, index, body, turn, sha256, once = null }: PutChunk): Promise<void> => {
+    const { upload, done } = await look(deps, id, once)
+    if (done && !keepsBytes(upload, deps.expiryNow())) return
     if (!upload) throw new HttpError('not_found')
-    const length = planChunk(upload, index, body.length, deps.limits.maxUploadBytes, deps.expiryNow())
+    const plan = done ? chunkLength : planChunk
+    const length = plan(upload, index, body.length, deps.limits.maxUploadBytes, deps.expiryNow())
     const hold = await deps.locker.acquire(id, index, holderOf(body), true)
+    const chunk = { index, body, turn: turnUnder(turn, hold), sha256, length, hold, again: done !== null }
     try {
-      await storeChunk(deps, upload, { index, body, turn: turnUnder(turn, hold), sha256, length, hold })
+      await storeChunk(deps, upload, chunk)
     } catch (error) {
       deps.meter.chunkFailed(upload.dialect)
       throw await reportLoss(deps, upload.id, error, [hold])
     } finally {
       await hold.release()
     }
+    if (!done) await noteDone(deps, once)
   }
+
+const keepsBytes = (upload: Upload | null, now: Date): boolean =>
+  upload !== null && upload.status !== 'FAILED' && !isExpired(upload, now)
 
 /**
  * Decides whether a chunk may come.
@@ -53,6 +64,15 @@ export function planChunk(
   now: Date,
 ): number {
   assertOpen(upload, now)
+  return chunkLength(upload, index, announced, maxUploadBytes)
+}
+
+function chunkLength(
+  upload: Upload,
+  index: number,
+  announced: number | null,
+  maxUploadBytes: number,
+): number {
   const shape = { size: upload.size ?? maxUploadBytes, chunkSize: upload.chunkSize }
   const count = cellCount(shape)
   if (index >= count)
@@ -65,16 +85,23 @@ export function planChunk(
   return length
 }
 
+interface Chunk extends Omit<PutChunk, 'id' | 'once'> {
+  length: number
+  hold: Hold
+  /** whether it was stored before, and may only have to be compared */
+  again: boolean
+}
+
 async function storeChunk(
   deps: WriteDeps,
   upload: Upload,
-  { index, body, turn, sha256, length, hold }: Omit<PutChunk, 'id'> & { length: number; hold: Hold },
+  { index, body, turn, sha256, length, hold, again }: Chunk,
 ): Promise<void> {
   const { ledger, store } = deps
   const [stored, now] = await Promise.all([ledger.cell(upload.id, index), ledger.get(upload.id)])
   // Whoever deletes it waits for the holders of places: none of them writes that has not seen it since.
   if (!now) throw new HttpError('not_found')
-  assertOpen(now, deps.now())
+  if (!again) assertOpen(now, deps.expiryNow())
   const committed = stored?.bytes ?? 0
   const position = cellRange(index, upload).start
   const hash = sha256.length > 0 ? createHash('sha256') : undefined

@@ -1,14 +1,16 @@
 import { HttpError } from '../core/errors.ts'
 import { cellCount, isFull, missingCells } from '../core/geometry.ts'
-import type { ListQuery } from '../core/ports.ts'
+import type { ListQuery, Once } from '../core/ports.ts'
 import { assertNotExpired, isUploadId, publicStatus, type Upload } from '../core/upload.ts'
 import { appendTo } from './append.ts'
 import { completeUpload, finisher, resumeFinalizing, settled } from './complete.ts'
 import { concatenate } from './concatenate.ts'
-import { createUpload } from './create.ts'
+import { createUpload, createUploadOnce } from './create.ts'
 import type { Deps } from './deps.ts'
 import { reap } from './expire.ts'
+import { forgetKeys } from './forget-keys.ts'
 import { freeChunk } from './free-chunk.ts'
+import { look } from './once.ts'
 import { putChunk } from './put-chunk.ts'
 import { removeUpload } from './remove.ts'
 
@@ -19,6 +21,9 @@ export const createUploads = (deps: Deps) => {
   const writing = { ...deps, finish }
   return {
     create: createUpload(deps),
+    createOnce: createUploadOnce(deps),
+    /** Whether this very request has succeeded before. @throws {HttpError} conflict 409: another one has the key */
+    wasDone: async (once: Once): Promise<boolean> => (await look(deps, null, once)).done !== null,
     append: appendTo(writing),
     putChunk: putChunk(writing),
     freeChunk: freeChunk(deps),
@@ -29,6 +34,7 @@ export const createUploads = (deps: Deps) => {
       owners.forget(id)
     },
     reap: reap(deps),
+    forgetKeys: forgetKeys(deps),
     resumeFinalizing: resumeFinalizing(deps),
     list: (query: ListQuery) => deps.ledger.list(query),
     get: getUpload(deps),

@@ -1,11 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import type { CellCommit, Commit, UploadLedger } from '../../src/core/ports.ts'
+import type { CellCommit, Commit, Done, UploadLedger } from '../../src/core/ports.ts'
+import type { LedgerLimits } from '../../src/ledger/ledger.ts'
 import { publicStatus, type NewUpload, type Status, type Upload } from '../../src/core/upload.ts'
 
 /** A ledger on an empty database, and a second one on the same. */
 export interface Fixture {
   ledger: UploadLedger
   other: UploadLedger
+  /** One more on the same; whoever asks for it closes it. */
+  another(options: LedgerLimits): Promise<UploadLedger>
   close(): Promise<void>
 }
 
@@ -28,6 +31,16 @@ export const newUpload = (fields: Partial<NewUpload> = {}): NewUpload => ({
   concat: null,
   checksumSha256: null,
   createdAt: START,
+  expiresAt: EXPIRY,
+  ...fields,
+})
+
+/** A request that was done under a key of its own. */
+export const doneOf = (fields: Partial<Done> = {}): Done => ({
+  ownerId: 'ada',
+  key: randomUUID(),
+  fingerprint: 'ab'.repeat(32),
+  answer: null,
   expiresAt: EXPIRY,
   ...fields,
 })

@@ -71,14 +71,29 @@ describe('migrate', () => {
     expect(
       (await migrationStatus(url, migrations)).every(({ applied, reversible }) => applied && reversible),
     ).toBe(true)
-    expect(tables()).toEqual(['_prisma_migrations', 'chunks', 'extra', 'leases', 'uploads'])
+    expect(tables()).toEqual([
+      '_prisma_migrations',
+      'chunks',
+      'extra',
+      'idempotency_keys',
+      'leases',
+      'owner_usage',
+      'uploads',
+    ])
   })
 
   it('down undoes the newest first, as many as asked for, and up brings them back', async () => {
     addMigration('CREATE TABLE extra (a TEXT);', 'DROP TABLE extra;')
     const all = await migrateUp(url, migrations)
     expect(await migrateDown(url, 1, migrations)).toEqual([SECOND])
-    expect(tables()).toEqual(['_prisma_migrations', 'chunks', 'leases', 'uploads'])
+    expect(tables()).toEqual([
+      '_prisma_migrations',
+      'chunks',
+      'idempotency_keys',
+      'leases',
+      'owner_usage',
+      'uploads',
+    ])
     expect(await migrateDown(url, 99, migrations)).toEqual(all.slice(0, -1).toReversed())
     expect(tables()).toEqual(['_prisma_migrations'])
     expect(await migrateUp(url, migrations)).toEqual(all)

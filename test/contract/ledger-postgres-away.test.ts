@@ -6,7 +6,7 @@ import { openDb, type DbOptions } from '../../src/ledger/open.ts'
 import { onServer, someWait, startOwnPostgres } from '../support/postgres.ts'
 import { startProxy } from '../support/proxy.ts'
 import { eventually } from '../support/slow-request.ts'
-import { commitOf, EXPIRY, LATER, newUpload, range, wholeCell } from './ledger-fixture.ts'
+import { commitOf, doneOf, EXPIRY, LATER, newUpload, range, wholeCell } from './ledger-fixture.ts'
 
 const postgres = await startOwnPostgres()
 const UNAVAILABLE = { code: 'unavailable', status: 503, headers: { 'Retry-After': '1' } }
@@ -94,6 +94,11 @@ describe.skipIf(!postgres.available)('a PostgreSQL that goes away', () => {
     await postgres.crash()
     const calls: { [Name in keyof UploadLedger]: () => Promise<unknown> } = {
       create: () => ledger.create(newUpload()),
+      createOnce: () => ledger.createOnce(newUpload(), doneOf()),
+      look: () => ledger.look(id, doneOf(), LATER),
+      note: () => ledger.note(doneOf(), LATER),
+      forget: () => ledger.forget(LATER, 1),
+      forgetUsage: () => ledger.forgetUsage(),
       createFinal: () => ledger.createFinal({ ...newUpload(), size: 1 }, 'key'),
       findFinal: () => ledger.findFinal('key'),
       getAll: () => ledger.getAll([id]),

@@ -24,9 +24,11 @@ describe.skipIf(!postgres.available)('query plans on PostgreSQL', () => {
     url = await postgres.database()
     await migrateUp(url)
     asked = []
-    const ledger = createLedger(recording(await openDb(url), asked))
-    await askEverything(ledger)
-    await ledger.close()
+    for (const maxBytesPerUser of [0, 1e9]) {
+      const ledger = createLedger(recording(await openDb(url), asked), { maxBytesPerUser })
+      await askEverything(ledger)
+      await ledger.close()
+    }
   })
 
   it('every query goes along an index, and sorts at most what it answers', async () => {

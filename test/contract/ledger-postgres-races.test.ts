@@ -69,6 +69,32 @@ describe.skipIf(!postgres.available)('several ledgers on one PostgreSQL', () => 
     expect(await deadlocks()).toBe(0)
   })
 
+  it('uploads of owners with a quota are created, grow and go side by side without a deadlock', async () => {
+    const crowd = await Promise.all(
+      range(3).map(async () =>
+        createLedger(await openDb(`${url}?application_name=crowd`), { maxBytesPerUser: 1_000 }),
+      ),
+    )
+    const before = await deadlocks()
+    const owners = range(3).map(() => randomUUID())
+    const done = await Promise.all(
+      range(120).map(async (i) => {
+        const ledger = crowd[i % 3] as UploadLedger
+        const fresh = newUpload({ ownerId: owners[(i % 4) % 3] as string, size: i % 2 ? null : 5 })
+        const { id } = await ledger.create(fresh)
+        await (crowd[(i + 1) % 3] as UploadLedger).commit(commitOf(id, [bytes(0, 0, 3)]))
+        return (crowd[(i + 2) % 3] as UploadLedger).markDeleted(id, LATER)
+      }),
+    )
+    expect(done.every((upload) => upload !== null)).toBe(true)
+    for (const ownerId of owners) {
+      const all = await (crowd[0] as UploadLedger).create(newUpload({ ownerId, size: 1_000 }))
+      expect(all.status).toBe('INITIATED')
+    }
+    await Promise.all(crowd.map((ledger) => ledger.close()))
+    expect(await deadlocks()).toBe(before)
+  })
+
   it('of writers of the same cell exactly one wins, on whatever node', async () => {
     for (const round of range(ROUNDS)) {
       const { id } = await first().create(newUpload())

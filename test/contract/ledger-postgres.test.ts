@@ -19,13 +19,14 @@ async function migrated(): Promise<string> {
 }
 
 describe.skipIf(!postgres.available)('the contract', () => {
-  ledgerContract('PostgreSQL', async () => {
+  ledgerContract('PostgreSQL', async (options) => {
     const url = await migrated()
-    const ledger = createLedger(await openDb(url))
-    const other = createLedger(await openDb(url))
+    const ledger = createLedger(await openDb(url), options)
+    const other = createLedger(await openDb(url), options)
     return {
       ledger,
       other,
+      another: async (others) => createLedger(await openDb(url), others),
       async close() {
         await ledger.close()
         await other.close()

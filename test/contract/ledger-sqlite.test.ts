@@ -20,18 +20,20 @@ const newFolder = () => {
 }
 const dropFolder = () => rmSync(folder, { recursive: true })
 
-ledgerContract('SQLite', async () => {
-  newFolder()
-  await migrateUp(urlOf())
-  const ledger = createLedger(await openDb(urlOf()))
-  const other = createLedger(await openDb(urlOf()))
+ledgerContract('SQLite', async (options) => {
+  const folder = mkdtempSync(join(tmpdir(), 'ledger-'))
+  const url = `file:${folder}/uploads.db`
+  await migrateUp(url)
+  const ledger = createLedger(await openDb(url), options)
+  const other = createLedger(await openDb(url), options)
   return {
     ledger,
     other,
+    another: async (others) => createLedger(await openDb(url), others),
     async close() {
       await ledger.close()
       await other.close()
-      dropFolder()
+      rmSync(folder, { recursive: true })
     },
   }
 })
@@ -214,11 +216,13 @@ describe('query plans', () => {
   it('every raw query goes along an index, and sorts at most what it answers', async () => {
     await migrateUp(urlOf())
     const asked: string[] = []
-    const db = recording(await openDb(urlOf()), asked)
-    const ledger = createLedger(db)
-    await askEverything(ledger)
-    await askLeases(ledger, createLeases(db, 'a'))
-    await ledger.close()
+    for (const maxBytesPerUser of [0, 1e9]) {
+      const db = recording(await openDb(urlOf()), asked)
+      const ledger = createLedger(db, { maxBytesPerUser })
+      await askEverything(ledger)
+      await askLeases(ledger, createLeases(db, 'a'))
+      await ledger.close()
+    }
 
     const client = new Database(fileOf())
     const plans = [...new Set(asked)].map((sql) => {
@@ -229,7 +233,9 @@ describe('query plans', () => {
     client.close()
     expect(plans.length).toBeGreaterThan(15)
     for (const { sql, steps } of plans) {
-      const scans = steps.filter((step) => /^SCAN (uploads|chunks|leases|u|c|n)\b/.test(step))
+      const scans = steps.filter((step) =>
+        /^SCAN (uploads|chunks|leases|idempotency_keys|owner_usage|u|c|n|k)\b/.test(step),
+      )
       // What a limited part of a query gave may be sorted again, not what is in a table.
       const sorts = steps.filter(
         (step, i) => /TEMP B-TREE/.test(step) && !steps[i - 1]?.startsWith('SCAN part'),

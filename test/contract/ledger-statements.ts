@@ -1,7 +1,7 @@
 import type { Prisma } from '../../src/generated/sqlite/client.ts'
 import type { Leases, UploadLedger } from '../../src/core/ports.ts'
 import type { Db } from '../../src/ledger/open.ts'
-import { commitOf, EXPIRY, newUpload, range, START, wholeCell } from './ledger-fixture.ts'
+import { bytes, commitOf, doneOf, EXPIRY, newUpload, range, START, wholeCell } from './ledger-fixture.ts'
 import { newLease, rival, TTL_MS } from './ledger-peer.ts'
 
 /** The database, with the SQL of every raw statement written down, as its own dialect has it. */
@@ -33,7 +33,13 @@ export async function askEverything(ledger: UploadLedger): Promise<void> {
   await ledger.freeCell(id, 0, START)
   await ledger.setExpiry([id], EXPIRY)
   const first = await ledger.create(newUpload({ size: null }))
+  await ledger.commit(commitOf(first.id, [bytes(0, 0, 1)]))
   await ledger.declareSize(first.id, 10, START, null)
+  const done = doneOf()
+  await ledger.createOnce(newUpload(), done)
+  await ledger.look(id, done, START)
+  await ledger.note(done, START)
+  await ledger.forget(EXPIRY, 10)
   await ledger.createFinal({ ...newUpload({ concat: 'final;/files/a' }), size: 1 }, 'key')
   await ledger.findFinal('key')
   await ledger.list({ ownerId: 'ada', limit: 1 })

@@ -1,15 +1,18 @@
 import { afterAll, beforeAll, describe } from 'vitest'
+import type { LedgerLimits } from '../../src/ledger/ledger.ts'
 import { changesCells } from './ledger-cells.ts'
 import { countsBytes } from './ledger-commits.ts'
 import { makesFinals } from './ledger-finals.ts'
 import type { Fixture } from './ledger-fixture.ts'
+import { remembersKeys } from './ledger-idempotency.ts'
 import { agreesWithModel } from './ledger-model.ts'
+import { keepsQuota } from './ledger-quota.ts'
 import { keepsStorageNotes } from './ledger-storage.ts'
 import { keepsUploads } from './ledger-uploads.ts'
 import { movesStatuses } from './ledger-statuses.ts'
 
 /** What every UploadLedger does, whatever database is behind it. */
-export function ledgerContract(name: string, open: () => Promise<Fixture>): void {
+export function ledgerContract(name: string, open: (options?: LedgerLimits) => Promise<Fixture>): void {
   describe(`UploadLedger on ${name}`, () => {
     let fixture: Fixture
     beforeAll(async () => {
@@ -24,6 +27,8 @@ export function ledgerContract(name: string, open: () => Promise<Fixture>): void
     describe('statuses', () => movesStatuses(current))
     describe('storage notes', () => keepsStorageNotes(current))
     describe('final uploads', () => makesFinals(current))
+    describe('idempotency keys', () => remembersKeys(current))
     describe('model', () => agreesWithModel(current))
+    describe('quota', () => keepsQuota(open))
   })
 }

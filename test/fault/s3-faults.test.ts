@@ -8,7 +8,8 @@ import type { FaultProxy } from '../support/s3/fault-proxy.ts'
 import type { Rule } from '../support/s3/fault-rules.ts'
 import { startFaultProxy } from '../support/s3/fault-proxy.ts'
 import { startS3 } from '../support/s3/server.ts'
-import { s3Env, useS3Server } from '../support/s3-server.ts'
+import { s3Env } from '../support/s3-env.ts'
+import { useS3Server } from '../support/s3-server.ts'
 import { byTus, createByInit, createByTus, natively, offsetOf } from '../support/s3-uploads.ts'
 import { ALICE } from '../support/server.ts'
 import { eventually, slowRequest } from '../support/slow-request.ts'
@@ -76,9 +77,14 @@ const FAULTS: Record<string, Rule> = {
   },
 }
 
-const cases = Object.keys(FAULTS).flatMap((what) =>
-  Object.keys(DIALECTS).flatMap((dialect) => [0, 3].map((maxRetries) => ({ what, dialect, maxRetries }))),
-)
+const cases = Object.entries(FAULTS)
+  .flatMap(([what, { operation }]) =>
+    Object.keys(DIALECTS).flatMap((dialect) =>
+      [0, 3].map((maxRetries) => ({ what, operation, dialect, maxRetries })),
+    ),
+  )
+  // Chunks that come whole are never read back.
+  .filter(({ operation, dialect }) => operation !== 'GetObject' || dialect === 'tus')
 
 test.each(cases)(
   '$what are got over by a file that is sent $dialect, with $maxRetries tries more of ours',
@@ -92,7 +98,7 @@ test.each(cases)(
     const bytes = bytesOf(4 * CHUNK + 12_345)
     const path = await DIALECTS[dialect as keyof typeof DIALECTS](server.url, bytes)
     proxy.clear()
-    expect(rule.hits()).toBeGreaterThan(what.includes('read back') && dialect === 'natively' ? -1 : 0)
+    expect(rule.hits()).toBeGreaterThan(0)
     expect(sha256(await download(server.url, path))).toBe(sha256(bytes))
     await eventually(() => s3.objects().length === 1, 'there is the object alone')
   },
@@ -108,23 +114,25 @@ test('a file that was put and whose answer was lost is put again, and is there o
   expect(String(await download(server.url, path))).toBe('hello')
 })
 
-test('an engine that does not know conditional writes gets plain ones, and is not asked again', async () => {
-  const { server, proxy } = await useS3Server()
-  const call = clientOf(server.url)
-  const rule = proxy.rule({
-    operation: 'PutObject',
-    answer: { status: 501, code: 'NotImplemented' },
-    times: 1,
-  })
-  for (const text of ['hello', 'again']) {
-    const path = await createByTus(call, 5)
-    expect((await call('PATCH', path, { headers: patchAt(0), body: text })).status).toBe(204)
-    expect(String(await download(server.url, path))).toBe(text)
-  }
-  expect(rule.hits()).toBe(1)
-  const conditional = proxy.requests.filter(({ headers }) => 'if-none-match' in headers)
-  expect(conditional).toHaveLength(1)
-})
+test.each([
+  { status: 501, code: 'NotImplemented' },
+  { status: 400, code: 'InvalidArgument' },
+])(
+  'an engine that answers a conditional write $status gets plain ones, and is not asked again',
+  async (answer) => {
+    const { server, proxy } = await useS3Server()
+    const call = clientOf(server.url)
+    const rule = proxy.rule({ operation: 'PutObject', answer, times: 1 })
+    for (const text of ['hello', 'again']) {
+      const path = await createByTus(call, 5)
+      expect((await call('PATCH', path, { headers: patchAt(0), body: text })).status).toBe(204)
+      expect(String(await download(server.url, path))).toBe(text)
+    }
+    expect(rule.hits()).toBe(1)
+    const conditional = proxy.requests.filter(({ headers }) => 'if-none-match' in headers)
+    expect(conditional).toHaveLength(1)
+  },
+)
 
 test('an engine that can not copy parts gets them sent', async () => {
   const { server, proxy, s3 } = await useS3Server()
@@ -223,26 +231,25 @@ test('a download that S3 gives no more of breaks off, and never ends short', asy
   expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '1'])
 })
 
-test('a client that leaves its download releases what S3 was sending', async () => {
+test('a client that leaves its download releases what S3 was to send, also while it is waited for', async () => {
   const { server, proxy } = await useS3Server()
   const call = clientOf(server.url)
   const bytes = bytesOf(40 * MIB)
   const path = await createByTus(call, bytes.length)
   await call('PATCH', path, { headers: patchAt(0), body: bytes })
-  // The second piece hangs, so that the download waits for it.
-  const hung = proxy.rule({ operation: 'GetObject', hold: 'answer', skip: 1 })
+  // All but the first piece of 8 MiB hang.
+  proxy.rule({ operation: 'GetObject', hold: 'answer', skip: 1 })
   const leaving = new AbortController()
   const answer = await fetch(server.url + path, {
     headers: { 'X-API-Key': ALICE },
     signal: leaving.signal,
   })
   const reader = answer.body?.getReader()
-  await reader?.read()
-  await eventually(() => hung.hits() > 0, 'further pieces are asked for')
+  let received = 0
+  while (received < 8 * MIB) received += (await reader?.read())?.value?.length ?? 0
+  await eventually(() => proxy.held() > 0, 'further pieces are asked for')
   leaving.abort()
-  await reader?.cancel().catch(() => {})
-  const line = () => server.lines.find(({ method, status }) => method === 'GET' && status === 499)
-  await eventually(() => line() !== undefined, 'the download is over')
+  await eventually(() => proxy.held() === 0, 'nothing is asked of S3 any more')
   proxy.clear()
   expect(sha256(await download(server.url, path))).toBe(sha256(bytes))
 })
@@ -364,7 +371,7 @@ test('memory is bounded by the budget, however many chunks come at once', async 
   )
   clearInterval(watch)
   expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: count }, () => 202))
-  // They have 500 MiB. Beside the budget each may have 1 MiB that was read and not taken, and what
+  // They have 500 MiB. Beside the budget each may have 2 MiB that were read and not taken, and what
   // goes through sockets waits for the garbage collector.
   expect(most - before).toBeLessThan(300 * MIB)
   expect((await call('POST', `${path}/complete`)).json.status).toBe('COMPLETED')

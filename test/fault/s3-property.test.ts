@@ -4,7 +4,7 @@ import path from 'node:path'
 import { afterAll, beforeAll, test } from 'vitest'
 import { buildServer, type BuiltServer } from '../support/built-server.ts'
 import { startS3, type S3Emulator } from '../support/s3/server.ts'
-import { s3Env } from '../support/s3-server.ts'
+import { s3Env } from '../support/s3-env.ts'
 import { checkSequences, limitMs, numRuns, seed } from './property/run.ts'
 import { createWorld, type World } from './property/world.ts'
 

@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe } from 'vitest'
 import { buildServer, type BuiltServer } from '../support/built-server.ts'
 import { findPostgres } from '../support/postgres.ts'
+import { doesOnce } from './several-keys.ts'
 import { sharesUploads } from './several-processes.ts'
+import { keepsQuotaTogether } from './several-quota.ts'
 import { writesFromSeveralProcesses } from './several-writers.ts'
 
 const postgres = await findPostgres()
@@ -16,4 +18,6 @@ describe.skipIf(!postgres.available)('several processes on one PostgreSQL', () =
   const site = { main: () => built.main, database: () => postgres.database() }
   sharesUploads(site)
   writesFromSeveralProcesses(site)
+  doesOnce(site)
+  keepsQuotaTogether(site)
 })

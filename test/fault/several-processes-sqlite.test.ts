@@ -1,7 +1,9 @@
 import path from 'node:path'
 import { afterAll, beforeAll, describe } from 'vitest'
 import { buildServer, type BuiltServer } from '../support/built-server.ts'
+import { doesOnce } from './several-keys.ts'
 import { sharesUploads } from './several-processes.ts'
+import { keepsQuotaTogether } from './several-quota.ts'
 import { writesFromSeveralProcesses } from './several-writers.ts'
 
 let built: BuiltServer
@@ -18,4 +20,6 @@ const site = {
 describe('several processes on one SQLite file', () => {
   sharesUploads(site)
   writesFromSeveralProcesses(site)
+  doesOnce(site)
+  keepsQuotaTogether(site)
 })

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { S3 } from '@aws-sdk/client-s3'
 import { describe, expect, test } from 'vitest'
 import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
 import { clientOf, download, patchAt, TUS, type Client } from '../support/client.ts'
@@ -181,7 +182,6 @@ test('the object of a finished file is never overwritten by one who comes late w
   // Two processes may write at once where one has lost its lock: here one writes by hand.
   const late = call('PUT', `${path}/chunks/0`, { body: Buffer.from('late!') })
   while (proxy.held() === 0) await new Promise((resolve) => setTimeout(resolve, 10))
-  const { S3 } = await import('@aws-sdk/client-s3')
   const client = new S3({
     endpoint: s3.url,
     region: s3.region,
@@ -211,6 +211,17 @@ describe('limits', () => {
       expect.stringMatching(/^chunk_size: .*8388608/),
     ])
     expect([(await ask(100 * MIB, 8 * MIB)).status, (await ask(MIB, 8 * MIB + 1)).status]).toEqual([201, 201])
+  })
+
+  test('small chunks are packed within the memory that there is', async () => {
+    const { server } = await useS3Server(env)
+    const call = clientOf(server.url)
+    const bytes = bytesOf(20 * MIB)
+    const path = await createByInit(call, { file_size: bytes.length, chunk_size: MIB })
+    for (let index = 0; index < 20; index++)
+      await call('PUT', `${path}/chunks/${index}`, { body: bytes.subarray(index * MIB, (index + 1) * MIB) })
+    expect((await call('POST', `${path}/complete`)).json.status).toBe('COMPLETED')
+    expect(sha256(await download(server.url, `${path}/download`))).toBe(sha256(bytes))
   })
 
   test('many clients that send some and then trickle do not stop a fast one, and lose nothing', async () => {

@@ -1,7 +1,9 @@
+import { S3 } from '@aws-sdk/client-s3'
 import { describe, expect, test } from 'vitest'
 import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
 import { clientOf, download, patchAt, TUS } from '../support/client.ts'
-import { s3Env, useS3Server } from '../support/s3-server.ts'
+import { s3Env } from '../support/s3-env.ts'
+import { useS3Server, type S3World } from '../support/s3-server.ts'
 import { byTus, createByInit, createByTus, natively, offsetOf, statusOf } from '../support/s3-uploads.ts'
 import { startTestServer } from '../support/server.ts'
 import { eventually } from '../support/slow-request.ts'
@@ -58,29 +60,27 @@ describe('CompleteMultipartUpload', () => {
 })
 
 describe('parts that are not the ones that were acknowledged', () => {
-  /** Puts a part behind the server's back. */
-  const overwrite = async (world: Awaited<ReturnType<typeof useS3Server>>, body: Buffer) => {
-    const { S3 } = await import('@aws-sdk/client-s3')
-    const { url, bucket, region, credentials } = world.s3
+  /** Puts a part behind the server's back, and may complete the upload with it. */
+  const overwrite = async ({ s3 }: S3World, body: Buffer, completes = false) => {
+    const { url: endpoint, bucket: Bucket, region, credentials } = s3
     const client = new S3({
-      endpoint: url,
+      endpoint,
       region,
       credentials,
       forcePathStyle: true,
       requestChecksumCalculation: 'WHEN_REQUIRED',
     })
-    const [upload] = world.s3.uploads()
-    await client.uploadPart({
-      Bucket: bucket,
-      Key: upload?.key,
-      UploadId: upload?.uploadId,
-      PartNumber: 1,
-      Body: body,
-    })
+    const [upload] = s3.uploads()
+    const at = { Bucket, Key: upload?.key ?? '', UploadId: upload?.uploadId ?? '' }
+    await client.uploadPart({ ...at, PartNumber: 1, Body: body })
+    const Parts = s3
+      .uploads()[0]
+      ?.parts.map(({ partNumber: PartNumber, etag: ETag }) => ({ PartNumber, ETag }))
+    if (completes) await client.completeMultipartUpload({ ...at, MultipartUpload: { Parts } })
     client.destroy()
   }
   const uploaded = async (env: Record<string, string>) => {
-    const world = await useS3Server(env)
+    const world = await useS3Server(env, { completesAgain: false })
     const call = clientOf(world.server.url)
     const path = await createByInit(call, { file_size: bytes.length, chunk_size: CHUNK })
     for (const index of [0, 1, 2]) await call('PUT', `${path}/chunks/${index}`, { body: chunk(index) })
@@ -107,6 +107,14 @@ describe('parts that are not the ones that were acknowledged', () => {
     expect((await call('POST', `${path}/complete`)).status).toBe(409)
     expect((await call('DELETE', path)).status).toBe(204)
     expect(world.s3.uploads()).toEqual([])
+  })
+
+  test('fail the upload also when they made an object before it was noticed', async () => {
+    const { world, call, path } = await uploaded({})
+    await overwrite(world, bytesOf(CHUNK, 77), true)
+    expect(world.s3.objects().map(({ size }) => size)).toEqual([bytes.length])
+    expect((await call('POST', `${path}/complete`)).status).toBe(409)
+    expect([await statusOf(call, path), world.s3.objects()]).toEqual(['FAILED', []])
   })
 })
 
@@ -161,7 +169,7 @@ describe('a multipart upload that was aborted behind our back', () => {
 })
 
 describe('DELETE', () => {
-  const others = async (world: Awaited<ReturnType<typeof useS3Server>>) => {
+  const others = async (world: S3World) => {
     const call = clientOf(world.server.url)
     const finished = await createByTus(call, 5)
     await call('PATCH', finished, { headers: patchAt(0), body: 'hello' })
@@ -169,7 +177,7 @@ describe('DELETE', () => {
     await call('PATCH', unfinished, { headers: patchAt(0), body: bytes.subarray(0, CHUNK + 7) })
     return call
   }
-  const contentsOf = ({ s3 }: Awaited<ReturnType<typeof useS3Server>>) => [
+  const contentsOf = ({ s3 }: S3World) => [
     s3.objects().map(({ key }) => key),
     s3.uploads().map(({ uploadId }) => uploadId),
   ]

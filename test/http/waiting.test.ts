@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { bytesOf, MIB } from '../support/bytes.ts'
 import { finishChunk, initiate, openChunk } from '../support/chunks.ts'
 import { clientOf, download, patchAt, TUS } from '../support/client.ts'
+import { useFolder } from '../support/folder.ts'
 import { untilInflight, untilQueued } from '../support/load.ts'
 import { lines, rawConnection } from '../support/raw.ts'
 import { ALICE, startTestServer, useServer } from '../support/server.ts'
@@ -179,4 +180,21 @@ test('bodies that wait when the server shuts down are refused at once, and those
   expect([refused.status, refused.headers['retry-after']]).toEqual([503, '1'])
   expect((await (await finishChunk(open)).answer).status).toBe(202)
   await closing
+})
+
+test('what a body had brought counts when its client leaves a server that is shutting down', async () => {
+  const root = await useFolder()
+  const server = await startTestServer({}, root)
+  const id = await initiate(clientOf(server.url))
+  const patch = slowRequest(server.url, 'PATCH', `/files/${id}`, { ...patchAt(0), 'Content-Length': '1000' })
+  await patch.send(Buffer.alloc(10))
+  await untilInflight(clientOf(server.url), 1)
+  const closing = server.close()
+  patch.cut()
+  await closing
+
+  const again = await startTestServer({}, root)
+  const head = await clientOf(again.url)('HEAD', `/files/${id}`, { headers: TUS })
+  expect(head.headers.get('upload-offset')).toBe('10')
+  await again.close()
 })

@@ -31,12 +31,15 @@ export interface Nodes {
 export const CHUNK = MIB
 
 /** Two processes on one database and one folder of bytes; they are killed at the end of the test. */
-export async function useNodes({ main, database }: Site): Promise<Nodes> {
+export async function useNodes(
+  { main, database }: Site,
+  variables: Record<string, string> = {},
+): Promise<Nodes> {
   const root = await useFolder()
   const databaseUrl = await database(root)
   const start = async (): Promise<Node> => {
     const env = { LEASES: 'on', DATABASE_URL: databaseUrl, CHUNK_SIZE_BYTES: String(CHUNK) }
-    const server = await spawnServer(root, { ...env, LOG_LEVEL: 'error' }, main())
+    const server = await spawnServer(root, { ...env, LOG_LEVEL: 'error', ...variables }, main())
     onTestFinished(async () => void (await server.signal('SIGKILL')))
     return { ...server, call: clientOf(server.url) }
   }

@@ -1,23 +1,8 @@
 import { onTestFinished } from 'vitest'
 import { startFaultProxy, type FaultProxy } from './s3/fault-proxy.ts'
 import { startS3, type S3Emulator, type S3Options } from './s3/server.ts'
+import { s3Env } from './s3-env.ts'
 import { startTestServer, type TestServer } from './server.ts'
-
-/** The variables that put the bytes of a server into a bucket. */
-export const s3Env = ({
-  url,
-  bucket,
-  region,
-  credentials,
-}: Pick<S3Emulator, 'url' | 'bucket' | 'region' | 'credentials'>) => ({
-  STORAGE_BACKEND: 's3',
-  S3_ENDPOINT_URL: url,
-  S3_BUCKET: bucket,
-  AWS_REGION: region,
-  S3_ACCESS_KEY_ID: credentials.accessKeyId,
-  S3_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-  S3_FORCE_PATH_STYLE: 'true',
-})
 
 export interface S3World {
   server: TestServer

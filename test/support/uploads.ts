@@ -46,13 +46,14 @@ export async function useUploads(
     chunkSizeBytes: CELL,
     maxUploadBytes: 1e9,
     uploadTtlMs: DAY,
+    idempotencyTtlMs: DAY,
     maxConcatParts: 10,
     minFreeDiskBytes: 0,
   }
   const locker = lockerOf(db)
   const now = () => clock.now
-  const uploads = createUploads({ ledger, store, locker, meter, now, expiryNow: now, limits })
-  return { uploads, ledger, store, clock, root }
+  const deps = { ledger, store, locker, meter, now, expiryNow: now, limits }
+  return { uploads: createUploads(deps), deps, ledger, store, clock, root }
 }
 
 /** @returns the id of a new upload, by default of tus and with `CELL` bytes a cell */

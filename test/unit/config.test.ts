@@ -205,6 +205,16 @@ const VARIABLES: Record<string, Row> = {
   },
   CHUNK_SIZE_BYTES: count('chunkSizeBytes', 5_242_880),
   MAX_UPLOAD_BYTES: count('maxUploadBytes', 50_000_000_000),
+  MAX_BYTES_PER_USER: {
+    key: 'maxBytesPerUser',
+    unset: 0,
+    good: [
+      ['0', 0],
+      ['9007199254740991', Number.MAX_SAFE_INTEGER],
+    ],
+    bad: [...NO_NUMBERS, ...HUGE],
+    must: /bytes, or 0 for no limit$/,
+  },
   MAX_INFLIGHT_CHUNKS_PER_UPLOAD: count('maxInflightChunksPerUpload', 8),
   MAX_GLOBAL_INFLIGHT_CHUNKS: count('maxGlobalInflightChunks', 128),
   TASK_QUEUE_MAXSIZE: count('taskQueueMaxsize', 512),
@@ -221,6 +231,33 @@ const VARIABLES: Record<string, Row> = {
   },
   UPLOAD_TTL_SECONDS: {
     key: 'uploadTtlMs',
+    unset: 86_400_000,
+    good: [
+      ['1', 1000],
+      ['3153600000', 3_153_600_000_000],
+    ],
+    bad: ['0', '3153600001', ...NO_NUMBERS, ...HUGE],
+    must: /seconds, at least 1$/,
+  },
+  FAST_LANE: {
+    key: 'fastLane',
+    unset: true,
+    good: [
+      ['0', false],
+      ['1', true],
+    ],
+    bad: ['2', 'on'],
+    must: /0 or 1$/,
+  },
+  FAST_LANE_MIN_BYTES: {
+    key: 'fastLaneMinBytes',
+    unset: 262_144,
+    good: [['1', 1]],
+    bad: ['0', ...NO_NUMBERS, ...HUGE],
+    must: /bytes, at least 1$/,
+  },
+  IDEMPOTENCY_TTL_SECONDS: {
+    key: 'idempotencyTtlMs',
     unset: 86_400_000,
     good: [
       ['1', 1000],

@@ -225,11 +225,26 @@ describe('a body that may wait', () => {
     const { gate, wait, next } = fullGate()
     const why = new Error('stopping')
     const waiting = [wait('a'), wait('b')]
-    gate.stopWaiting(why)
+    void gate.close(why)
     expect(await Promise.all(waiting.map(({ outcome }) => outcome))).toEqual([why, why])
     expect(() => gate.admitInTurn('c', 'c')).toThrow(why)
     await next()
     expect(gate.load()).toMatchObject({ inflight: 0, queued: 0 })
+  })
+})
+
+describe('closing', () => {
+  it('is over at once where no body is open, and else when the last one is done with', async () => {
+    const { gate } = gateOf()
+    await gate.close(new Error('stopping'))
+    const bodies = [gate.admit('a', 'x'), gate.admit('b', 'y')]
+    let over = false
+    const closed = gate.close(new Error('stopping')).then(() => (over = true))
+    bodies[0]?.release()
+    await settle()
+    expect(over).toBe(false)
+    bodies[1]?.release()
+    await closed
   })
 })
 

@@ -22,8 +22,6 @@ export interface S3Place {
 const CONNECT_TIMEOUT_MS = 5_000
 /** A connection that is silent for so long is dead. */
 const SILENCE_TIMEOUT_MS = 30_000
-/** The size of a packed part, unless the file needs larger ones. */
-const PACKED_PART_BYTES = 16 * 1024 * 1024
 
 /**
  * @tus/s3-store gives the client, S3's limits and the sizes of parts. Not its writing: that lists the
@@ -49,7 +47,11 @@ export interface S3Client {
   partBytesFor(fileBytes: number): number
 }
 
-export function createClient({ bucket, region, endpoint, credentials, forcePathStyle }: S3Place): S3Client {
+/** @param packedPartBytes the size of a packed part, unless the file needs larger ones or S3 does */
+export function createClient(
+  { bucket, region, endpoint, credentials, forcePathStyle }: S3Place,
+  packedPartBytes: number,
+): S3Client {
   const agent = { keepAlive: true, maxSockets: Number.POSITIVE_INFINITY }
   const config: S3ClientConfig = {
     region,
@@ -73,7 +75,7 @@ export function createClient({ bucket, region, endpoint, credentials, forcePathS
       httpsAgent: agent,
     },
   }
-  const base = new Base({ partSize: PACKED_PART_BYTES, s3ClientConfig: { ...config, bucket } })
+  const base = new Base({ partSize: packedPartBytes, s3ClientConfig: { ...config, bucket } })
   const { s3 } = base
   s3.middlewareStack.add(
     (next) => async (args) => {

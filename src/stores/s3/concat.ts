@@ -1,10 +1,13 @@
 import type { StorageNotes } from '../../core/ports.ts'
 import type { Upload } from '../../core/upload.ts'
 import type { Assembler } from './assemble.ts'
+import { atATime } from './at-a-time.ts'
 import type { MakeObject } from './finalize.ts'
 import { keptCells, piecesOf } from './kept-cells.ts'
 import type { PackSource } from './pack.ts'
 import type { Keys } from './refs.ts'
+
+const AT_A_TIME = 8
 
 export interface Concatenating {
   keys: Keys
@@ -20,9 +23,10 @@ export interface Concatenating {
  */
 export function createConcat({ keys, notes, makeObject, assembler }: Concatenating) {
   return async (target: Upload, parts: readonly Upload[]): Promise<void> => {
-    const sources = new Map<Upload, PackSource[]>()
-    for (const part of parts) if (!sources.has(part)) sources.set(part, await sourcesOf(part))
-    const all = parts.flatMap((part) => sources.get(part) ?? [])
+    const distinct = new Map(parts.map((part) => [part.id, part]))
+    const found = await atATime(AT_A_TIME, [...distinct.values()], sourcesOf)
+    const sources = new Map([...distinct.keys()].map((id, i) => [id, found[i] ?? []]))
+    const all = parts.flatMap(({ id }) => sources.get(id) ?? [])
     if (all.length > 0) await assembler.assemble(target, all)
   }
 

@@ -40,6 +40,10 @@ export const isMissing = (error: unknown): boolean => isCode(error, 'NoSuchKey',
 export const isNotImplemented = (error: unknown): boolean =>
   isCode(error, 'NotImplemented') || statusOf(error) === 501
 
+/** What engines say of a condition on a write that they don't know. */
+export const isUnknownCondition = (error: unknown): boolean =>
+  isNotImplemented(error) || isCode(error, 'BadRequest', 'InvalidArgument', 'InvalidRequest')
+
 /** A condition on a write that did not hold. */
 export const isRefusedByCondition = (error: unknown): boolean => statusOf(error) === 412
 

@@ -41,7 +41,11 @@ export function createMakeObject({ bucket, read, keys, assembler }: Finalizing):
       if (stumbled || isCode(error, 'NoSuchUpload') || isMissing(error)) {
         // An earlier run may have come to the end, and its answer or its commit was lost.
         if (await isAlreadyThere(upload, cells)) return
-        throw lost('its multipart upload was aborted', error)
+        await bucket.deleteObject(key)
+        throw lost(
+          isMissing(error) ? 'what was stored of it is gone' : 'its multipart upload was aborted',
+          error,
+        )
       }
       if (!isCode(error, 'InvalidPart')) throw error
       await completeOtherParts(upload, upload.storageId, cells, error)

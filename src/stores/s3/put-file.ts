@@ -2,7 +2,7 @@ import { HttpError, unavailable } from '../../core/errors.ts'
 import type { StorageNotes } from '../../core/ports.ts'
 import type { Upload } from '../../core/upload.ts'
 import type { Bucket, Condition, Payload } from './bucket.ts'
-import { isMissing, isNotImplemented, isRefusedByCondition } from './errors.ts'
+import { isMissing, isRefusedByCondition, isUnknownCondition } from './errors.ts'
 import type { Keys } from './refs.ts'
 import type { Effort } from './retry.ts'
 
@@ -32,9 +32,10 @@ export function createPutFile(
     try {
       return await bucket.putFile(key, payload, condition, effort)
     } catch (error) {
-      if (!isNotImplemented(error)) throw error
+      if (!isUnknownCondition(error)) throw error
+      const etag = await bucket.putFile(key, payload, null, effort)
       knows = false
-      return bucket.putFile(key, payload, null, effort)
+      return etag
     }
   }
 

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { ByteRange } from '../../core/range.ts'
 import type { Bucket } from './bucket.ts'
 import { isTransient } from './errors.ts'
@@ -78,6 +79,7 @@ async function* readPieces(
   stop: AbortController,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const { signal } = stop
+  setMaxListeners(0, signal)
   const seen = { etag: (await etag?.()) ?? null }
   const ahead: Promise<Uint8Array[]>[] = []
   let fetched = range.start

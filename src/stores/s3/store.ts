@@ -6,7 +6,7 @@ import { createClient, type S3Place } from './client.ts'
 import { createConcat } from './concat.ts'
 import { isMissing, isRefusedByCondition, storageError } from './errors.ts'
 import { createMakeObject } from './finalize.ts'
-import { keptCells } from './kept-cells.ts'
+import { keptCells, type Kept } from './kept-cells.ts'
 import { createPartBuffers } from './part-buffers.ts'
 import { createPieces } from './pieces.ts'
 import { presignGet } from './presign.ts'
@@ -15,7 +15,7 @@ import { createAheadBudget, readObject, type Source } from './reads.ts'
 import { keysUnder, parseRef } from './refs.ts'
 import { removeAll, removePieces } from './remove.ts'
 import { createRetry, type RetryOptions } from './retry.ts'
-import { createUploadIds } from './upload-ids.ts'
+import { abortIfThere, createUploadIds } from './upload-ids.ts'
 import { compareAt, createWriteAt } from './writes.ts'
 
 export interface S3Options extends S3Place {
@@ -38,6 +38,8 @@ export interface S3Deps {
 
 /** S3's limit on a part, and on what a single request may put. */
 const MAX_PART_BYTES = 5 * 1024 ** 3
+/** Of a part that is packed in memory: as few as there may be, and several at a time. */
+const PACKED_PART_BYTES = 16 * 1024 * 1024
 /** Memory for what downloads read ahead, beside the buffers of writers. */
 const AHEAD_BYTES = 32 * 1024 * 1024
 const PROBE_TIMEOUT_MS = 3_000
@@ -49,11 +51,11 @@ const PROBE_TIMEOUT_MS = 3_000
  * stands in the ledger: nothing is ever looked for in the bucket but on the way out.
  */
 export function createS3Store(options: S3Options, { notes, meter, pauses = {} }: S3Deps): ChunkStore {
-  const client = createClient(options)
+  const buffers = createPartBuffers(options.partBufferBytes)
+  const client = createClient(options, Math.min(PACKED_PART_BYTES, Math.floor(buffers.maxBytes / 4)))
   const keys = keysUnder(options.keyPrefix)
   const retry = createRetry({ maxRetries: options.maxRetries, meter, ...pauses })
   const bucket = createBucket(client, options, retry, meter)
-  const buffers = createPartBuffers(options.partBufferBytes)
   const reading = { bucket, retry, aheadBudget: createAheadBudget(AHEAD_BYTES) }
   const read = (source: Source) => readObject(reading, source)
 
@@ -66,6 +68,7 @@ export function createS3Store(options: S3Options, { notes, meter, pauses = {} }:
   const makeObject = createMakeObject({ ...shared, assembler })
   const concat = createConcat({ ...shared, makeObject, assembler })
   const { presignedSeconds } = options
+  let checking: Promise<void> | undefined
 
   return {
     name: options.name,
@@ -75,8 +78,10 @@ export function createS3Store(options: S3Options, { notes, meter, pauses = {} }:
 
     finalize: (upload) =>
       surfaced(async () => {
-        await makeObject(upload, keptCells(upload, await notes.cells(upload.id)))
+        const cells = keptCells(upload, await notes.cells(upload.id))
+        await makeObject(upload, cells)
         if (upload.staged) await removePieces(bucket, keys, upload.id)
+        await abortUnused(upload, cells)
       }),
 
     discard(upload, refs) {
@@ -98,7 +103,23 @@ export function createS3Store(options: S3Options, { notes, meter, pauses = {} }:
         surfaced(() => presignGet(client, keys.object(upload.id), headers, presignedSeconds)),
     }),
 
-    check: () => surfaced(() => bucket.probe(options.keyPrefix, AbortSignal.timeout(PROBE_TIMEOUT_MS))),
+    check,
+  }
+
+  /** Anybody may ask, and every question costs: those who ask at once share the answer. */
+  function check(): Promise<void> {
+    const probe = () => bucket.probe(options.keyPrefix, AbortSignal.timeout(PROBE_TIMEOUT_MS))
+    checking ??= surfaced(probe).finally(() => (checking = undefined))
+    return checking
+  }
+
+  /**
+   * A file whose length is told late may turn out to be one cell that is put at once, though a part of it
+   * that never came to count had begun a multipart upload.
+   */
+  async function abortUnused({ id, storageId }: Upload, cells: readonly Kept[]): Promise<void> {
+    if (storageId === null || cells.length > 1 || cells[0]?.where.kind === 'part') return
+    await abortIfThere(bucket, keys.object(id), storageId)
   }
 
   /** A file of one cell is read only as the very object that was acknowledged. */

@@ -37,17 +37,24 @@ export function createUploadIds(
   /** What stays of it costs money until a lifecycle rule takes it away, and does no other harm. */
   const abort = (key: string, uploadId: string) => bucket.abortUpload(key, uploadId).catch(() => {})
 
-  return {
-    of(upload, effort) {
-      const id = upload.storageId ?? known.get(upload.id)
-      if (id !== undefined) return Promise.resolve(id)
-      const begun = creating.get(upload.id)
-      if (begun) return begun
-      const created = create(upload, effort).finally(() => creating.delete(upload.id))
-      creating.set(upload.id, created)
-      return created
-    },
+  const of = async (upload: Upload, effort?: Effort): Promise<string> => {
+    const id = upload.storageId ?? known.get(upload.id)
+    if (id !== undefined) return id
+    const begun = creating.get(upload.id)
+    if (begun) {
+      try {
+        return await begun
+      } catch (error) {
+        // That its writer lost its place says nothing of this one.
+        if (error instanceof HttpError && error.code === 'locked') return of(upload, effort)
+        throw error
+      }
+    }
+    const created = create(upload, effort).finally(() => creating.delete(upload.id))
+    creating.set(upload.id, created)
+    return created
   }
+  return { of }
 }
 
 /** What is not there need not be aborted. */

@@ -110,6 +110,7 @@ async function gatherBody(
 
 async function unlessPressed<T>(taking: Promise<T>, share: Share, giveWay: () => Promise<void>): Promise<T> {
   const taken = taking.then((value) => ({ value }))
+  taken.catch(() => {}) // told below, unless giving way fails first
   for (;;) {
     const pressed = new Promise<null>((resolve) => share.onPressed(() => resolve(null)))
     const came = await Promise.race([taken, pressed])

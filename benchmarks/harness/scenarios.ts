@@ -1,0 +1,227 @@
+import { createHash, randomFillSync } from 'node:crypto'
+import type { Connection, Reply } from './connection.ts'
+import type { Contender } from './contender.ts'
+
+/** A piece of work, done once over connections that are open already. */
+export interface Scenario {
+  name: string
+  /** which contenders can do it */
+  by: (contender: string) => boolean
+  connections: number
+  /** what is counted: bytes for large bodies, files for small ones, requests for ranges */
+  unit: 'MiB' | 'files' | 'requests'
+  /** what is done before, outside the measurement; its result goes to `run` */
+  prepare?(contender: Contender, connection: Connection): Promise<string>
+  run(contender: Contender, connections: readonly Connection[], prepared: string, tally: Work): Promise<void>
+}
+
+/** What was done, and how long each request took. */
+export interface Work {
+  units: number
+  latenciesMs: number[]
+}
+
+const MIB = 1024 * 1024
+const BLOCK = randomFillSync(Buffer.allocUnsafeSlow(MIB))
+const bodyOf = (bytes: number): Buffer[] => [
+  ...Array.from({ length: Math.floor(bytes / MIB) }, () => BLOCK),
+  ...(bytes % MIB > 0 ? [BLOCK.subarray(0, bytes % MIB)] : []),
+]
+
+const TUS = { 'Tus-Resumable': '1.0.0' }
+const APPEND = { ...TUS, 'Content-Type': 'application/offset+octet-stream' }
+const everybody = () => true
+const tusServers = (name: string) => name !== 'sink'
+const onlyOurs = (name: string) => name.startsWith('ours')
+
+const expectStatus = (reply: Reply, ...wanted: number[]): Reply => {
+  if (!wanted.includes(reply.status)) throw new Error(`answered ${reply.status}, not ${wanted.join(' or ')}`)
+  return reply
+}
+
+async function timed(work: Work, send: () => Promise<Reply>): Promise<Reply> {
+  const started = performance.now()
+  const reply = await send()
+  work.latenciesMs.push(performance.now() - started)
+  return reply
+}
+
+async function create({ headers }: Contender, connection: Connection, size: number): Promise<string> {
+  const reply = await connection.send('POST', '/files', { ...headers, ...TUS, 'Upload-Length': String(size) })
+  const location = expectStatus(reply, 201).headers['location'] ?? ''
+  return new URL(location, 'http://x').pathname
+}
+
+/** One upload in PATCHes of `patchBytes`. */
+async function uploadByTus(
+  contender: Contender,
+  connection: Connection,
+  { size, patchBytes, extra = {} }: { size: number; patchBytes: number; extra?: Record<string, string> },
+  work: Work,
+): Promise<string> {
+  const path = await create(contender, connection, size)
+  for (let offset = 0; offset < size; offset += patchBytes) {
+    const body = bodyOf(Math.min(patchBytes, size - offset))
+    const headers = { ...contender.headers, ...APPEND, ...extra, 'Upload-Offset': String(offset) }
+    expectStatus(await timed(work, () => connection.send('PATCH', path, headers, body)), 204)
+    work.units += Math.min(patchBytes, size - offset) / MIB
+  }
+  return path
+}
+
+const patches = (
+  name: string,
+  connections: number,
+  size: number,
+  patchBytes: number,
+  extra?: Record<string, string>,
+): Scenario => ({
+  name,
+  by: everybody,
+  connections,
+  unit: 'MiB',
+  run: async (contender, opened, _prepared, work) => {
+    // The peers know no checksums: they are compared as they are, without one.
+    const headers = extra && onlyOurs(contender.name) ? { extra } : {}
+    await Promise.all(
+      opened.map((connection) => uploadByTus(contender, connection, { size, patchBytes, ...headers }, work)),
+    )
+  },
+})
+
+const SMALL_BYTES = 10 * 1024
+const SMALL_FILES = 640
+
+const smallFiles = (
+  name: string,
+  by: Scenario['by'],
+  one: (contender: Contender, connection: Connection) => Promise<void>,
+): Scenario => ({
+  name,
+  by,
+  connections: 16,
+  unit: 'files',
+  run: async (contender, opened, _prepared, work) => {
+    let left = SMALL_FILES
+    await Promise.all(
+      opened.map(async (connection) => {
+        while (left-- > 0) {
+          const started = performance.now()
+          await one(contender, connection)
+          work.latenciesMs.push(performance.now() - started)
+          work.units += 1
+        }
+      }),
+    )
+  },
+})
+
+const checksum8Mib = createHash('sha256')
+  .update(Buffer.concat(bodyOf(8 * MIB)))
+  .digest('base64')
+
+const nativeChunks: Scenario = {
+  name: 'native chunks, 5 MiB × 4 of 4 files',
+  by: (name) => onlyOurs(name) || name === 'sink',
+  connections: 16,
+  unit: 'MiB',
+  run: async (contender, opened, _prepared, work) => {
+    const chunks = 8
+    const chunkBytes = 5 * MIB
+    const files = [0, 1, 2, 3].map((file) => opened.slice(file * 4, file * 4 + 4))
+    await Promise.all(
+      files.map(async (connections) => {
+        const [first] = connections as [Connection]
+        const { headers } = contender
+        const size = chunks * chunkBytes
+        const native = onlyOurs(contender.name)
+        const id = native
+          ? (await initNative(contender, first, size, chunkBytes)).split('/').at(-1)
+          : (await create(contender, first, size)).split('/').at(-1)
+        let next = 0
+        await Promise.all(
+          connections.map(async (connection) => {
+            for (let index = next++; index < chunks; index = next++) {
+              const path = native
+                ? `/v1/uploads/${id}/chunks/${index}`
+                : `/files/${id}?at=${index * chunkBytes}`
+              const send = () => connection.send('PUT', path, headers, bodyOf(chunkBytes))
+              expectStatus(await timed(work, send), 202, 204)
+              work.units += chunkBytes / MIB
+            }
+          }),
+        )
+        if (native) expectStatus(await first.send('POST', `/v1/uploads/${id}/complete`, headers), 200)
+      }),
+    )
+  },
+}
+
+async function initNative(
+  { headers }: Contender,
+  connection: Connection,
+  fileSize: number,
+  chunkSize: number,
+): Promise<string> {
+  const json = JSON.stringify({ file_name: 'bench.bin', file_size: fileSize, chunk_size: chunkSize })
+  const reply = await connection.send(
+    'POST',
+    '/v1/uploads/init',
+    { ...headers, 'Content-Type': 'application/json' },
+    [Buffer.from(json)],
+  )
+  return expectStatus(reply, 201).headers['location'] ?? ''
+}
+
+const DOWNLOAD_BYTES = 256 * MIB
+const RANGE_BYTES = 64 * 1024
+
+const download = (
+  name: string,
+  connections: number,
+  unit: Scenario['unit'],
+  one: (contender: Contender, connection: Connection, path: string, work: Work) => Promise<void>,
+): Scenario => ({
+  name,
+  by: (contender) => onlyOurs(contender) || contender === 'sink',
+  connections,
+  unit,
+  prepare: (contender, connection) =>
+    uploadByTus(contender, connection, { size: DOWNLOAD_BYTES, patchBytes: DOWNLOAD_BYTES }, newWork()),
+  run: async (contender, opened, path, work) => {
+    await Promise.all(opened.map((connection) => one(contender, connection, path, work)))
+  },
+})
+
+export const newWork = (): Work => ({ units: 0, latenciesMs: [] })
+
+export const SCENARIOS: readonly Scenario[] = [
+  patches('one PATCH of 256 MiB', 1, 256 * MIB, 256 * MIB),
+  patches('8 MiB PATCHes, 4 streams', 4, 64 * MIB, 8 * MIB),
+  patches('16 MiB PATCHes, 32 streams', 32, 32 * MIB, 16 * MIB),
+  patches('8 MiB PATCHes, 4 streams, sha256', 4, 64 * MIB, 8 * MIB, {
+    'Upload-Checksum': `sha256 ${checksum8Mib}`,
+  }),
+  nativeChunks,
+  smallFiles('10 KiB files, POST + PATCH, 16 at once', everybody, async (contender, connection) => {
+    await uploadByTus(contender, connection, { size: SMALL_BYTES, patchBytes: SMALL_BYTES }, newWork())
+  }),
+  smallFiles('10 KiB files, creation-with-upload, 16 at once', tusServers, async (contender, connection) => {
+    const headers = { ...contender.headers, ...APPEND, 'Upload-Length': String(SMALL_BYTES) }
+    expectStatus(await connection.send('POST', '/files', headers, bodyOf(SMALL_BYTES)), 201)
+  }),
+  download('download of 256 MiB, 4 readers', 4, 'MiB', async (contender, connection, path, work) => {
+    const reply = await timed(work, () => connection.send('GET', path, contender.headers))
+    if (expectStatus(reply, 200).bodyBytes !== DOWNLOAD_BYTES) throw new Error('a short download')
+    work.units += DOWNLOAD_BYTES / MIB
+  }),
+  download('ranges of 64 KiB, 16 readers', 16, 'requests', async (contender, connection, path, work) => {
+    for (let i = 0; i < 100; i++) {
+      const start = ((i * 7919) % (DOWNLOAD_BYTES / RANGE_BYTES)) * RANGE_BYTES
+      const headers = { ...contender.headers, Range: `bytes=${start}-${start + RANGE_BYTES - 1}` }
+      const reply = await timed(work, () => connection.send('GET', path, headers))
+      if (expectStatus(reply, 206).bodyBytes !== RANGE_BYTES) throw new Error('a short range')
+      work.units += 1
+    }
+  }),
+]

@@ -1,0 +1,72 @@
+import type { Sink } from './fast-lane.ts'
+
+/** Bytes of one half: a read, and a write to the disk, take at most that much. */
+const HALF_BYTES = 1024 * 1024
+const RING_BYTES = 2 * HALF_BYTES
+
+/** Two halves in turn: one is filled while what the other holds is written. */
+export interface Ring extends Sink {
+  /** The next bytes that have come, at most `maxBytes`. They stay as they are until the next `take`. */
+  take(maxBytes: number): Uint8Array[]
+  /** Whether there is room to read into. */
+  hasRoom(): boolean
+  /** bytes that have yet to come */
+  left(): number
+}
+
+/**
+ * @param length bytes that will come in all
+ * @param onFilled told after every read
+ */
+export function createRing(buffer: Uint8Array, length: number, onFilled: () => void): Ring {
+  let filled = 0
+  let lent = 0
+  let released = 0
+
+  const room = () => {
+    const at = filled % HALF_BYTES
+    return Math.min(HALF_BYTES - at, length - filled)
+  }
+  // The half that comes next still holds what was read into it one round ago.
+  const hasRoom = () =>
+    filled < length && released >= Math.floor(filled / HALF_BYTES) * HALF_BYTES - HALF_BYTES
+
+  return {
+    target() {
+      const at = filled % RING_BYTES
+      return buffer.subarray(at, at + room())
+    },
+    filled(bytes) {
+      filled += bytes
+      onFilled()
+      return hasRoom()
+    },
+    take(maxBytes) {
+      released += lent
+      lent = Math.min(maxBytes, filled - released)
+      const at = released % RING_BYTES
+      const first = buffer.subarray(at, Math.min(at + lent, RING_BYTES))
+      const pieces = first.length > 0 ? [first] : []
+      if (first.length < lent) pieces.push(buffer.subarray(0, lent - first.length))
+      return pieces
+    },
+    hasRoom,
+    left: () => length - filled,
+  }
+}
+
+export interface RingBuffers {
+  take(): Uint8Array
+  give(buffer: Uint8Array): void
+}
+
+/** Keeps what was used for the next one: a fresh buffer costs a page fault for every 4 KiB of it. */
+export function createRingBuffers(kept = 32): RingBuffers {
+  const free: Uint8Array[] = []
+  return {
+    take: () => free.pop() ?? Buffer.allocUnsafeSlow(RING_BYTES),
+    give(buffer) {
+      if (free.length < kept) free.push(buffer)
+    },
+  }
+}

@@ -1,0 +1,38 @@
+import type { Config } from '../config.ts'
+import { unavailable } from '../core/errors.ts'
+import type { Body } from '../core/ports.ts'
+import { openBody as openPlainBody } from '../http/body.ts'
+import type { OpenBody } from '../http/exchange.ts'
+import { openLaneBody, type LaneOptions } from '../http/lane-body.ts'
+import { createRingBuffers } from '../http/ring.ts'
+
+/** Every open body, so that a shutdown can end those that outlast its grace. */
+export function trackBodies(
+  { bodyIdleTimeoutMs, fastLane, fastLaneMinBytes }: Config,
+  onWay: LaneOptions['onWay'],
+) {
+  const open = new Set<Body>()
+  const options: LaneOptions = {
+    idleTimeoutMs: bodyIdleTimeoutMs,
+    buffers: createRingBuffers(),
+    onWay,
+    onHandBack: () => {},
+    leastBytes: fastLaneMinBytes,
+  }
+  const openBody = fastLane ? openLaneBody : openPlainBody
+  const tracked: OpenBody = ({ req, res }) => {
+    const body = openBody(req, res, options)
+    open.add(body)
+    res.once('close', () => open.delete(body))
+    return body
+  }
+  return {
+    open: tracked,
+    onHandBack(listener: LaneOptions['onHandBack']) {
+      options.onHandBack = listener
+    },
+    stopAll() {
+      for (const body of open) body.stop(unavailable('The server is shutting down.'))
+    },
+  }
+}

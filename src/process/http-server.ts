@@ -1,0 +1,47 @@
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Express } from 'express'
+import type { Config } from '../config.ts'
+import { mostConnections } from '../http/connections.ts'
+import { answerMalformed } from '../http/early.ts'
+
+/** room for one URL of a part */
+const CONCAT_URL_BYTES = 160
+
+/** The HTTP server in front of the app; it does not listen yet. */
+export function createHttpServer(app: Express, config: Config): Server {
+  const server = createServer(
+    {
+      // A healthy slow upload may take hours: silence ends a body, not its length.
+      requestTimeout: 0,
+      headersTimeout: config.headerTimeoutMs,
+      connectionsCheckingInterval: Math.min(config.headerTimeoutMs / 4, 5_000),
+      keepAliveTimeout: 65_000,
+      highWaterMark: 256 * 1024,
+      // An Upload-Concat header names every part by its URL.
+      maxHeaderSize: 16 * 1024 + config.maxConcatParts * CONCAT_URL_BYTES,
+    },
+    app,
+  )
+  const most = mostConnections()
+  if (Number.isFinite(most)) server.maxConnections = most
+  // Without listeners node would send 100 Continue before we know whether we want the body, and answer
+  // other expectations itself.
+  server.on('checkContinue', app).on('checkExpectation', app)
+  server.on('clientError', answerMalformed)
+  return server
+}
+
+export const listen = (server: Server, { host, port }: Config) =>
+  new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+
+export function urlOf(server: Server, host: string): string {
+  const { port } = server.address() as AddressInfo
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+}

@@ -1,0 +1,19 @@
+import path from 'node:path'
+import type { Config } from '../config.ts'
+import type { ChunkStore, Meter, StorageNotes } from '../core/ports.ts'
+import { providerOf, sqlitePath } from '../ledger/url.ts'
+import { forceAncestors } from '../stores/durable.ts'
+import { createLocalStore } from '../stores/local.ts'
+import { createS3Store } from '../stores/s3/store.ts'
+
+export function openStore(config: Config, notes: StorageNotes, meter: Meter): ChunkStore {
+  const { storage } = config
+  if (storage.backend === 'local') return createLocalStore(storage.root, config)
+  return createS3Store({ ...storage, name: storage.backend }, { notes, meter })
+}
+
+/** SQLite forces the folder of its file, the store those in its root; the rest of the way is up to us. */
+export async function forceFolders({ storage, databaseUrl }: Config): Promise<void> {
+  if (storage.backend === 'local') await forceAncestors(storage.root)
+  if (providerOf(databaseUrl) === 'sqlite') await forceAncestors(path.dirname(sqlitePath(databaseUrl)))
+}
