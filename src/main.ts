@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { ConfigError, parseConfig, type Config } from './config.ts'
+import { ConfigError, parseConfig, type Config } from './config/config.ts'
 import { shownUrl } from './ledger/url.ts'
 import { createLog } from './observe/log.ts'
 import { startServer } from './server.ts'

@@ -42,7 +42,7 @@ const url = process.env.DATABASE_URL // planted
   'src/stores/planted.ts': `
 import { FileStore } from '@tus/file-store'
 import { Prisma } from '../generated/sqlite/client.ts' // planted
-import type { Config } from '../config.ts' // planted
+import type { Config } from '../config/config.ts' // planted
 const { env } = process // planted
 `,
   'src/observe/planted.ts': `
@@ -65,21 +65,17 @@ import { download } from './http/download.ts'
 import { metrics } from './observe/metrics.ts'
 import type { Uploads } from './uploads/deps.ts'
 import { create } from './uploads/create.ts' // planted
-import type { Config } from './config.ts' // planted
+import type { Config } from './config/config.ts' // planted
 import { openLedger } from './ledger/ledger.ts' // planted
 import { startServer } from './server.ts' // planted
 const level = process['env'].LOG_LEVEL // planted
 `,
-  'src/config.ts': `
+  'src/config/config.ts': `
 import { z } from 'zod'
-import { MAX_CELLS } from './core/geometry.ts'
-import { localStore } from './stores/local.ts' // planted
+import { MAX_CELLS } from '../core/geometry.ts'
+import { readJwtKey } from './jwt-key.ts'
+import { localStore } from '../stores/local.ts' // planted
 export const port = globalThis.process.env.PORT // planted
-`,
-  'src/jwt-key.ts': `
-import { createSecretKey } from 'node:crypto'
-import { jwtVerify } from 'jose' // planted
-import type { Config } from './config.ts' // planted
 `,
   'src/process/chores.ts': `
 import { createLocalStore } from '../stores/local.ts'
@@ -96,7 +92,7 @@ const port = process.env.PORT // planted
 `,
   'src/main.ts': `
 import { startServer } from './server.ts'
-import { parseConfig } from './config.ts'
+import { parseConfig } from './config/config.ts'
 const config = process.env
 import { emulator } from '../test/support/s3.ts' // planted
 import { options } from '../scripts/load-test/options.ts' // planted

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import { createKeyring } from './api-keys.ts'
 import { createJwtVerifier } from './jwt.ts'
 

@@ -1,5 +1,5 @@
 import { errors, jwtVerify } from 'jose'
-import type { JwtRules } from '../config.ts'
+import type { JwtRules } from '../config/config.ts'
 
 /** Clocks differ by so much. */
 const CLOCK_TOLERANCE_SECONDS = 5

@@ -1,4 +1,4 @@
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import { unavailable } from '../core/errors.ts'
 import type { Body } from '../core/ports.ts'
 import { openBody as openPlainBody } from '../http/body.ts'

@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Express } from 'express'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import { mostConnections } from '../http/connections.ts'
 import { answerMalformed } from '../http/early.ts'
 

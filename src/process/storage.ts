@@ -1,5 +1,5 @@
 import path from 'node:path'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { ChunkStore, Meter, StorageNotes } from '../core/ports.ts'
 import { providerOf, sqlitePath } from '../ledger/url.ts'
 import { forceAncestors } from '../stores/durable.ts'

@@ -87,9 +87,14 @@ test.each([
   expect(sha256(received)).toBe(sha256(await readFile(path.join(folder, sent))))
 })
 
+const variables = () => ({
+  ...variablesOf(path.join(ROOT, 'src/config/config.ts')),
+  ...variablesOf(path.join(ROOT, 'src/config/variables.ts')),
+})
+
 test('the table of configuration has exactly the variables that are read, with their defaults', () => {
   const told = tableOf(section('## Configuration')).map(([name, standard]) => [name, standard])
-  expect(Object.fromEntries(told)).toEqual(variablesOf(path.join(ROOT, 'src/config.ts')))
+  expect(Object.fromEntries(told)).toEqual(variables())
   expect(told).toHaveLength(new Set(told.map(([name]) => name)).size)
 })
 
@@ -98,7 +103,7 @@ test('.env.example has exactly the variables that are read, commented out, with 
     /^# ?([A-Z][A-Z0-9_]*)=(.*)$/gm,
   )
   const told = [...lines].map(([, name, standard]) => [name, standard])
-  expect(Object.fromEntries(told)).toEqual(variablesOf(path.join(ROOT, 'src/config.ts')))
+  expect(Object.fromEntries(told)).toEqual(variables())
 })
 
 test('the table of metrics has exactly the metrics that are served, but those of Node', async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { parseConfig, type S3Config } from '../../src/config.ts'
+import { parseConfig } from '../../src/config/config.ts'
+import type { S3Config } from '../../src/config/storage.ts'
 
 type Env = Record<string, string>
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ConfigError, parseConfig, type Config } from '../../src/config.ts'
+import { ConfigError, parseConfig, type Config } from '../../src/config/config.ts'
 
 type Env = Record<string, string | undefined>
 

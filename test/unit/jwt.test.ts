@@ -2,7 +2,7 @@ import { createSecretKey, generateKeyPairSync, type KeyObject } from 'node:crypt
 import { SignJWT } from 'jose'
 import { describe, expect, it } from 'vitest'
 import { createJwtVerifier } from '../../src/http/jwt.ts'
-import { JWT_ALGORITHMS, readJwtKey, type JwtAlgorithm } from '../../src/jwt-key.ts'
+import { JWT_ALGORITHMS, readJwtKey, type JwtAlgorithm } from '../../src/config/jwt-key.ts'
 
 interface Pair {
   signs: KeyObject
