@@ -5,11 +5,13 @@ import type { Body } from '../core/ports.ts'
 export interface BodyOptions {
   /** a body that sends nothing for so long while we are reading is ended */
   idleTimeoutMs: number
+  /** its share, at this moment, of what bodies may gather together; absent where it is alone */
+  shareBytes?: () => number
 }
 
 /** Silence that long makes a writer give way to the next one. */
 const IDLE_MS = 3_000
-/** What gathers while a write is under way; past that the client is held back. */
+/** What gathers at most while a write is under way; past that the client is held back. */
 const HIGH_WATER_BYTES = 1024 * 1024
 
 /** Whether bytes are waited for, since when, and for how long they may be. */
@@ -54,6 +56,8 @@ export function openBody(req: IncomingMessage, res: ServerResponse, options: Bod
   let started = false
   let ended = false
   let cause: Error | null = null
+  const { idleTimeoutMs, shareBytes = () => HIGH_WATER_BYTES } = options
+  const isFull = () => gatheredBytes >= Math.min(HIGH_WATER_BYTES, shareBytes())
   const finish = (why: Error | null) => {
     if (ended) return
     ended = true
@@ -63,11 +67,11 @@ export function openBody(req: IncomingMessage, res: ServerResponse, options: Bod
     req.off('close', onClose)
     wait.wake()
   }
-  const wait = createWait(options.idleTimeoutMs, () => finish(timedOut()))
+  const wait = createWait(idleTimeoutMs, () => finish(timedOut()))
   const onData = (bytes: Buffer) => {
     gathered.push(bytes)
     gatheredBytes += bytes.length
-    if (gatheredBytes >= HIGH_WATER_BYTES) req.pause()
+    if (isFull()) req.pause()
     wait.wake()
   }
   const onEnd = () => finish(null)
@@ -116,7 +120,7 @@ export function openBody(req: IncomingMessage, res: ServerResponse, options: Bod
       }
       if (gatheredBytes === 0) return null
       const bytes = cut(maxBytes)
-      if (!ended && gatheredBytes < HIGH_WATER_BYTES && req.isPaused()) req.resume()
+      if (!ended && !isFull() && req.isPaused()) req.resume()
       return bytes
     },
     idle: () => ended || req.destroyed || wait.idle(),

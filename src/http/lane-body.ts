@@ -59,6 +59,8 @@ function laneBody(
   const remaining = length - req.readableLength
   if (req.complete || remaining <= 0) return null
   const buffer = options.buffers.take()
+  if (!buffer) return null
+  let isOut = true
   let ended = false
   let cause: Error | null = null
 
@@ -90,7 +92,8 @@ function laneBody(
     },
   }
   const lane: Lane | null = enterFastLane(req, res, sink, (socket) => {
-    options.buffers.give(buffer)
+    if (isOut) options.buffers.give(buffer)
+    isOut = false
     options.onHandBack(socket)
   })
   if (!lane) {
@@ -98,6 +101,13 @@ function laneBody(
     return null
   }
   const { early } = lane
+  // Where the connection does not come back, a write of what it brought may be under way.
+  res.once('close', () =>
+    setImmediate(() => {
+      if (isOut) options.buffers.lose()
+      isOut = false
+    }),
+  )
   req.on('close', onClose).on('error', (error) => finish(broken(error)))
   // Whoever lets the request flow wants to be rid of what is left.
   req.resume = () => {

@@ -56,17 +56,33 @@ export function createRing(buffer: Uint8Array, length: number, onFilled: () => v
 }
 
 export interface RingBuffers {
-  take(): Uint8Array
+  /** null when so many are out that further ones would cost too much memory */
+  take(): Uint8Array | null
+  /** Back for the next one. */
   give(buffer: Uint8Array): void
+  /** Not to be used again: somebody may still be reading it. */
+  lose(): void
 }
 
-/** Keeps what was used for the next one: a fresh buffer costs a page fault for every 4 KiB of it. */
-export function createRingBuffers(kept = 32): RingBuffers {
+/**
+ * Keeps what was used for the next one: a fresh buffer costs a page fault for every 4 KiB of it.
+ * @param most that are out at a time
+ */
+export function createRingBuffers(most = 32): RingBuffers {
   const free: Uint8Array[] = []
+  let out = 0
   return {
-    take: () => free.pop() ?? Buffer.allocUnsafeSlow(RING_BYTES),
+    take() {
+      if (out >= most) return null
+      out += 1
+      return free.pop() ?? Buffer.allocUnsafeSlow(RING_BYTES)
+    },
     give(buffer) {
-      if (free.length < kept) free.push(buffer)
+      out -= 1
+      free.push(buffer)
+    },
+    lose() {
+      out -= 1
     },
   }
 }

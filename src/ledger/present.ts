@@ -10,6 +10,7 @@ const READERS: ReadonlySet<string> = new Set<Method>([
   'get',
   'getAll',
   'look',
+  'look',
   'list',
   'cell',
   'cells',

@@ -6,7 +6,14 @@ import type { OpenBody } from '../http/exchange.ts'
 import { openLaneBody, type LaneOptions } from '../http/lane-body.ts'
 import { createRingBuffers } from '../http/ring.ts'
 
-/** Every open body, so that a shutdown can end those that outlast its grace. */
+/** what all bodies may gather while nobody takes of them, and what each may in any case */
+const GATHERED_BYTES = 32 * 1024 * 1024
+const LEAST_GATHERED_BYTES = 64 * 1024
+
+/**
+ * Every open body, so that a shutdown can end those that outlast its grace, and so that many of them gather
+ * no more together than a few.
+ */
 export function trackBodies(
   { bodyIdleTimeoutMs, fastLane, fastLaneMinBytes }: Config,
   onWay: LaneOptions['onWay'],
@@ -14,6 +21,7 @@ export function trackBodies(
   const open = new Set<Body>()
   const options: LaneOptions = {
     idleTimeoutMs: bodyIdleTimeoutMs,
+    shareBytes: () => Math.max(LEAST_GATHERED_BYTES, GATHERED_BYTES / open.size),
     buffers: createRingBuffers(),
     onWay,
     onHandBack: () => {},

@@ -13,7 +13,9 @@ export async function reportLoss(
   failure: unknown,
   holds: readonly Hold[],
 ): Promise<unknown> {
-  if (failure instanceof HttpError && failure.code === 'storage_lost')
-    await ledger.transition(id, 'FAILED', now(), failure.message, fencesOf(holds))
+  if (!(failure instanceof HttpError) || failure.code !== 'storage_lost') return failure
+  // Who deletes an upload takes its bytes away, also under a writer that stood still for too long.
+  if (!(await ledger.get(id))) return new HttpError('not_found', { cause: failure })
+  await ledger.transition(id, 'FAILED', now(), failure.message, fencesOf(holds))
   return failure
 }

@@ -3,6 +3,7 @@ import path from 'node:path'
 import { expect, test } from 'vitest'
 import { createLeaseLocker } from '../../src/admission/lease-locker.ts'
 import { createLocker } from '../../src/admission/locker.ts'
+import { HttpError } from '../../src/core/errors.ts'
 import { createLeases } from '../../src/ledger/leases.ts'
 import type { Db } from '../../src/ledger/open.ts'
 import { bodyOf, turnOf } from '../support/body.ts'
@@ -158,4 +159,27 @@ test('a chunk whose upload is deleted while it waits for its turn is not written
   gate.open()
   await expect(putting).rejects.toMatchObject({ status: 404 })
   expect(await filesIn(path.join(root, 'files'))).toHaveLength(0)
+})
+
+test('a PATCH whose upload is deleted by another process, with its bytes, finds nothing', async () => {
+  const root = await useFolder()
+  const gate = createGate()
+  const { uploads } = await useUploads(
+    (store) => ({
+      ...store,
+      async writeAt() {
+        await gate.pass()
+        return { bytes: 0, failure: new HttpError('storage_lost') }
+      },
+    }),
+    root,
+    { lockerOf: lockerOf('stopped', { faint: true }) },
+  )
+  const id = await createUpload(uploads)
+  const appending = append(uploads, id, 'hello')
+  await gate.reached
+  const other = await useUploads(undefined, root, { lockerOf: lockerOf('other') })
+  await other.uploads.remove(id)
+  gate.open()
+  await expect(appending).rejects.toMatchObject({ status: 404 })
 })

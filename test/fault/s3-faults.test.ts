@@ -371,7 +371,7 @@ test('memory is bounded by the budget, however many chunks come at once', async 
   )
   clearInterval(watch)
   expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: count }, () => 202))
-  // They have 500 MiB. Beside the budget each may have 1 MiB that was read and not taken, and what
+  // They have 500 MiB. Beside the budget each may have 2 MiB that were read and not taken, and what
   // goes through sockets waits for the garbage collector.
   expect(most - before).toBeLessThan(300 * MIB)
   expect((await call('POST', `${path}/complete`)).json.status).toBe('COMPLETED')

@@ -27,6 +27,18 @@ test.each([
   expect(sha256(await download(server.url, path))).toBe(sha256(file))
 })
 
+test('a multipart upload whose creation got no answer is gone with the file', async () => {
+  const { server, s3, proxy } = await useS3Server()
+  const call = clientOf(server.url)
+  const bytes = bytesOf(CHUNK + 1)
+  proxy.rule({ operation: 'CreateMultipartUpload', loseAnswer: true, times: 1 })
+  const path = await createByTus(call, bytes.length)
+  expect((await call('PATCH', path, { headers: patchAt(0), body: bytes })).status).toBe(204)
+  expect([await statusOf(call, path), s3.uploads().length]).toEqual(['COMPLETED', 1])
+  expect((await call('DELETE', path, { headers: TUS })).status).toBe(204)
+  expect([s3.objects(), s3.uploads()]).toEqual([[], []])
+})
+
 test('a final upload that fails because a part was changed meanwhile leaves no object', async () => {
   const { server, s3, proxy } = await useS3Server()
   const call = clientOf(server.url)

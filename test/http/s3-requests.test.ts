@@ -122,16 +122,19 @@ test('a download is one request for a short range and one for each 8 MiB of a lo
   expect([short, whole]).toEqual([{ GetObject: 1 }, { GetObject: 3 }])
 })
 
-test('deleting a finished upload is one request', async () => {
+test.each([
+  ['one chunk is one request', CHUNK, { DeleteObject: 1 }],
+  ['several is two', CHUNK + 1, { DeleteObject: 1, ListMultipartUploads: 1 }],
+])('deleting a finished upload of %s', async (_what, size, requests) => {
   const world = await useS3Server()
   const call = clientOf(world.server.url)
-  const bytes = bytesOf(CHUNK + 1)
+  const bytes = bytesOf(size)
   const path = await createByTus(call, bytes.length)
   await call('PATCH', path, { headers: patchAt(0), body: bytes })
   const deleting = await requestsOf(world, async () => {
     expect((await call('DELETE', path, { headers: TUS })).status).toBe(204)
   })
-  expect(deleting).toEqual({ DeleteObject: 1 })
+  expect(deleting).toEqual(requests)
   expect(world.s3.objects()).toEqual([])
 })
 

@@ -210,6 +210,22 @@ describe.each(WAYS)('a body that is read %s', (_way, opener) => {
       }
     })
 
+    it('is held back sooner while its share of what all may gather is small', async () => {
+      const { req, res } = await send(head(lengthOf(bytes.length)), bytes)
+      let shareBytes = MIB / 16
+      const body = openBody(req, res, { idleTimeoutMs: SILENCE_MS, shareBytes: () => shareBytes })
+      await body.take(1)
+      await until(() => req.isPaused(), 'the client is held back')
+      // What came last may go beyond it.
+      expect(sizeOf(await body.take(MIB))).toBeLessThan(MIB / 2)
+      shareBytes = 8 * MIB
+      await body.take(1)
+      await until(() => req.isPaused(), 'the client is held back')
+      expect(sizeOf(await body.take(MIB))).toBe(MIB)
+      for (let batch = await body.take(MIB); batch; batch = await body.take(MIB));
+      expect(body.cause).toBeNull()
+    })
+
     it('is held back once it is stopped', async () => {
       const { body, req } = await send(head(lengthOf(bytes.length)), bytes)
       await body.take(MIB)

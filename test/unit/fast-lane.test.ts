@@ -7,6 +7,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { answerEarly } from '../../src/http/early.ts'
 import { watchHandedBack } from '../../src/http/idle-connections.ts'
 import { openLaneBody } from '../../src/http/lane-body.ts'
+import { createRingBuffers } from '../../src/http/ring.ts'
 import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
 import { laneOptions } from '../support/lane.ts'
 
@@ -28,12 +29,12 @@ interface Rig {
 }
 
 /** A server that reads bodies and answers with their SHA-256; what the URL says may make it do otherwise. */
-async function start(): Promise<Rig> {
+async function start(buffers = createRingBuffers()): Promise<Rig> {
   const seen: Seen[] = []
   const ways: string[] = []
   const server = createServer((req, res) => void answer(req, res))
   const handedBack = watchHandedBack(server)
-  const options = laneOptions({ onWay: (way) => ways.push(way), onHandBack: handedBack.add })
+  const options = laneOptions({ buffers, onWay: (way) => ways.push(way), onHandBack: handedBack.add })
 
   async function answer(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const url = req.url ?? ''
@@ -237,4 +238,27 @@ test('chunked bodies and HTTP/1.0 stay with the parser', async () => {
   await old.closed
   expect(rig.ways).toEqual(['parser', 'parser'])
   expect(rig.seen.map(({ bytes }) => bytes)).toEqual([3, 3])
+})
+
+test('more bodies at once than there are buffers go by the parser, and by the lane again later', async () => {
+  const rig = await start(createRingBuffers(2))
+  const bytes = bytesOf(2 * MIB)
+  for (const round of [1, 2, 3]) {
+    const clients = await Promise.all([1, 2, 3].map(() => dial(rig)))
+    for (const { socket } of clients) {
+      socket.write(request(bytes.length))
+      socket.write(bytes.subarray(0, MIB))
+    }
+    await until(() => rig.ways.length === 3 * round, 'every body is read')
+    expect(rig.ways.slice(-3).toSorted()).toEqual(['lane', 'lane', 'parser'])
+    // One leaves in the middle, one ends its connection, one keeps it.
+    const [leaving, ...staying] = clients
+    leaving?.socket.destroy()
+    for (const { socket } of staying) socket.write(bytes.subarray(MIB))
+    await until(() => staying.every(({ told }) => answers(told()) === 1), 'the others are answered')
+    for (const { told } of staying) expect(told()).toContain(sha256(bytes))
+    staying[0]?.socket.end()
+    await until(() => rig.seen.length === 3 * round, 'all are over')
+    await sleep(20)
+  }
 })

@@ -18,15 +18,20 @@ export async function removePieces(bucket: Removing, keys: Keys, id: string): Pr
 
 /**
  * Removes everything under the keys of an upload, and nothing else. A completed one whose bytes were
- * never beside their place is its object alone: one request.
+ * never beside their place nor in parts is its object alone: one request.
  */
 export async function removeAll(bucket: Removing, keys: Keys, upload: Upload): Promise<void> {
-  const key = keys.object(upload.id)
-  if (upload.status === 'COMPLETED' && !upload.staged) return bucket.deleteObject(key)
-  const uploadIds = new Set([...(upload.storageId ? [upload.storageId] : []), ...(await others(bucket, key))])
-  for (const uploadId of uploadIds) await abortIfThere(bucket, key, uploadId)
+  const { id, status, staged, storageId } = upload
+  const key = keys.object(id)
+  const completed = status === 'COMPLETED'
+  if (!completed || storageId !== null) {
+    // The one that a completed upload knows of has become its object.
+    const known = completed || storageId === null ? [] : [storageId]
+    for (const uploadId of new Set([...known, ...(await others(bucket, key))]))
+      await abortIfThere(bucket, key, uploadId)
+  }
   await bucket.deleteObject(key)
-  await removePieces(bucket, keys, upload.id)
+  if (!completed || staged) await removePieces(bucket, keys, id)
 }
 
 /** Multipart uploads that never came to count, or that the row does not tell of. */
