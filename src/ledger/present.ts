@@ -10,7 +10,6 @@ const READERS: ReadonlySet<string> = new Set<Method>([
   'get',
   'getAll',
   'look',
-  'look',
   'list',
   'cell',
   'cells',

@@ -16,8 +16,8 @@ const REFUSAL = /exited with 1:[^]*Another process[^]*LEASES=on/
 test('a second process on an SQLite file is refused, with words that say what to do; one with LEASES=on as well', async () => {
   const root = await useFolder()
   const first = await start(root)
-  for (const refused of [start(root), start(root, { LEASES: 'on' })])
-    await expect(refused).rejects.toThrow(REFUSAL)
+  const refused = [start(root), start(root, { LEASES: 'on' })]
+  await Promise.all(refused.map((each) => expect(each).rejects.toThrow(REFUSAL)))
   expect((await clientOf(first.url)('GET', '/ready')).status).toBe(200)
 
   await first.signal('SIGKILL')
