@@ -6,7 +6,7 @@ import { isFinal } from '../core/upload.ts'
 import { compareBody } from './compare-body.ts'
 import { codeOf, storageError } from './disk.ts'
 import { forcing } from './durable.ts'
-import { readFile } from './file-reader.ts'
+import { createFileReader } from './file-reader.ts'
 import { joinFiles, removeUnfinishedJoins } from './join-files.ts'
 import { openRoot, type StorageRoot } from './root.ts'
 import { writeBody } from './write-body.ts'
@@ -27,6 +27,7 @@ export interface LocalStoreOptions {
  */
 export function createLocalStore(folder: string, { durability }: LocalStoreOptions = {}): ChunkStore {
   const root = openRoot(folder)
+  const reader = createFileReader()
   const files = new FileStore({ directory: root.path, configstore: noConfig })
   const force = durability === 'disk' ? forcing(root.path) : null
   const nameOf = (id: string) => path.join(id.slice(0, 3), id)
@@ -47,7 +48,7 @@ export function createLocalStore(folder: string, { durability }: LocalStoreOptio
     },
     async *read({ id }, range) {
       try {
-        yield* readFile(pathOf(id), range)
+        yield* reader.read(pathOf(id), range)
       } catch (error) {
         throw await readingFailure(error, root)
       }

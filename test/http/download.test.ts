@@ -12,7 +12,7 @@ import { toHttpError } from '../../src/core/errors.ts'
 import type { ChunkStore } from '../../src/core/ports.ts'
 import type { Upload } from '../../src/core/upload.ts'
 import { serveFile } from '../../src/http/download.ts'
-import { readFile } from '../../src/stores/file-reader.ts'
+import { createFileReader } from '../../src/stores/file-reader.ts'
 
 const MIB = 1024 * 1024
 const TEN = '0123456789'
@@ -62,10 +62,11 @@ async function sparseFile(size: number, end = ''): Promise<string> {
   return name
 }
 
+const reader = createFileReader()
 const readerOf =
   (name: string): Read =>
   (_upload, range) =>
-    readFile(name, range)
+    reader.read(name, range)
 
 const uploadOf = (changes: Partial<Upload> = {}): Upload => ({
   id: ID,
@@ -296,7 +297,7 @@ describe('several ranges', () => {
 
   it('a store that fails between two of them breaks the connection', async () => {
     const { port } = await serve({}, (_upload, { start, end }) =>
-      readFile(start === 0 ? tenBytes : '/nowhere', { start, end }),
+      reader.read(start === 0 ? tenBytes : '/nowhere', { start, end }),
     )
     await expect(request(port, { range: 'bytes=0-1,4-5' }).then(answerOf)).rejects.toThrow(BROKEN)
   })

@@ -1,0 +1,41 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { createFileReader, readBytesOf } from '../../src/stores/file-reader.ts'
+import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
+
+test.each([
+  [1, MIB],
+  [32, MIB],
+  [64, MIB / 2],
+  [512, MIB / 16],
+  [10_000, MIB / 16],
+])('one of %i readers reads %i bytes at a time', (readers, bytes) => {
+  expect(readBytesOf(readers)).toBe(bytes)
+})
+
+test('many readers hold little each, get the bytes all the same, and give their share back', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'reader-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const file = path.join(folder, 'file')
+  const bytes = bytesOf(2 * MIB)
+  await writeFile(file, bytes)
+  const reader = createFileReader()
+  const range = { start: 0, end: bytes.length }
+
+  const many = Array.from({ length: 128 }, () => reader.read(file, range))
+  for (const each of many) await each.next()
+  const late = reader.read(file, range)
+  expect((await late.next()).value).toHaveLength(readBytesOf(129))
+  // Half of them leave in the middle, half come to the end.
+  const left = many.splice(0, 64)
+  await Promise.all(left.map((each) => each.return(undefined)))
+  for (const each of many) for await (const piece of each) expect(piece.length).toBeGreaterThan(0)
+  await late.return(undefined)
+
+  const alone: Uint8Array[] = []
+  for await (const piece of reader.read(file, range)) alone.push(piece)
+  expect(alone[0]).toHaveLength(MIB)
+  expect(sha256(Buffer.concat(alone))).toBe(sha256(bytes))
+})
