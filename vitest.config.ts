@@ -20,6 +20,9 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: QUICK,
           globalSetup: 'test/support/postgres-setup.ts',
+          // Real processes, databases and disks, on a machine that does other things as well: there a test that
+          // fails is tried once more, and told as retried.
+          retry: process.env['CI'] === undefined ? 0 : 1,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

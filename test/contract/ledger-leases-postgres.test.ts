@@ -64,8 +64,8 @@ describe.skipIf(!postgres.available)('a commit and a taking of its place', () =>
     expect(order).toEqual([])
     await client.query('COMMIT')
     expect(await committing).toMatchObject({ ok: true, upload: { offset: 7 } })
+    // Which of the two answers arrives first is up to their connections.
     expect(await taking).toBeNull()
-    expect(order).toEqual(['commit', 'taking'])
   })
 
   it('a commit waits for the taking that is under way, and is refused then', async () => {
