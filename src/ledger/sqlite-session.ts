@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import type { MigrationSession } from './migration-session.ts'
 
@@ -14,12 +15,18 @@ const MIGRATIONS_TABLE = `
     "applied_steps_count" INTEGER UNSIGNED NOT NULL DEFAULT 0
   )`
 
-export function sqliteSession(path: string): MigrationSession {
-  // Nothing is served while we migrate, so this wait may block.
-  const client = new Database(path, { timeout: 30_000 })
+const BUSY_TIMEOUT_MS = 30_000
+const PAUSE_MS = 20
+
+export async function sqliteSession(path: string): Promise<MigrationSession> {
+  const client = new Database(path, { timeout: 0 })
   try {
-    client.pragma('journal_mode = WAL')
-    client.exec(MIGRATIONS_TABLE)
+    await whenFree(() => {
+      client.pragma('journal_mode = WAL')
+      client.exec(MIGRATIONS_TABLE)
+    })
+    // Nothing is served while we migrate, so these waits may block.
+    client.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`)
   } catch (error) {
     client.close()
     throw error
@@ -53,6 +60,20 @@ export function sqliteSession(path: string): MigrationSession {
     async close() {
       client.close()
     },
+  }
+}
+
+/** SQLite's own timeout is not for the change to write-ahead logging: of processes that start at once, one fails. */
+async function whenFree(work: () => void): Promise<void> {
+  const deadline = performance.now() + BUSY_TIMEOUT_MS
+  for (;;) {
+    try {
+      return work()
+    } catch (error) {
+      const isBusy = (error as { code?: string }).code?.startsWith('SQLITE_BUSY')
+      if (!isBusy || performance.now() > deadline) throw error
+    }
+    await sleep(PAUSE_MS)
   }
 }
 

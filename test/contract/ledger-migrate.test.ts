@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { findDrift, newMigration } from '../../scripts/migration.ts'
@@ -80,6 +80,18 @@ describe('migrate', () => {
       'owner_usage',
       'uploads',
     ])
+  })
+
+  it('up waits for another process that has the new database locked', async () => {
+    mkdirSync(dirname(file), { recursive: true })
+    const other = new Database(file)
+    other.exec('CREATE TABLE other (a TEXT)')
+    other.exec('BEGIN EXCLUSIVE')
+    const applying = migrateUp(url, migrations)
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    other.exec('COMMIT')
+    other.close()
+    expect(await applying).toEqual(await names())
   })
 
   it('down undoes the newest first, as many as asked for, and up brings them back', async () => {

@@ -91,7 +91,8 @@ export function writesFromSeveralProcesses(site: Site): void {
     a.child.kill('SIGCONT')
 
     const answer = await stale.answer.catch(() => null)
-    expect(answer?.status ?? 423).toBe(423)
+    // 503 where the database has given up its connection meanwhile.
+    expect([423, 503]).toContain(answer?.status ?? 423)
     expect(await offsetOf(a, path)).toBe(3 * CHUNK)
     expect(await patchRest(a, path, bytes)).toEqual([204])
     for (const { url } of [a, b]) expect(sha256(await download(url, path))).toBe(sha256(bytes))
