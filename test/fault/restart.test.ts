@@ -3,7 +3,7 @@ import { bytesOf, MIB } from '../support/bytes.ts'
 import { clientOf, patchAt, TUS } from '../support/client.ts'
 import { useFolder } from '../support/folder.ts'
 import { spawnServer, type ServerProcess } from '../support/process.ts'
-import { slowRequest } from '../support/slow-request.ts'
+import { eventually, slowRequest } from '../support/slow-request.ts'
 
 async function start(root: string, env: Record<string, string> = {}): Promise<ServerProcess> {
   const server = await spawnServer(root, { SHUTDOWN_GRACE_SECONDS: '0', ...env })
@@ -39,6 +39,10 @@ test('a process that starts while the one before shuts down waits for it, and lo
     'Content-Length': String(MIB),
   })
   await patch.send(bytesOf(MIB / 2))
+  await eventually(
+    async () => /^inflight_chunks 1$/m.test((await clientOf(before.url)('GET', '/metrics')).text),
+    'the PATCH is under way',
+  )
   const ended = before.signal('SIGTERM')
   const next = await start(root, grace)
   expect(await ended).toBe(0)
