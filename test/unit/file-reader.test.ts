@@ -25,13 +25,17 @@ test('many readers hold little each, get the bytes all the same, and give their 
   const range = { start: 0, end: bytes.length }
 
   const many = Array.from({ length: 128 }, () => reader.read(file, range))
-  for (const each of many) await each.next()
+  const firsts = await Promise.all(many.map(async (each) => (await each.next()).value?.length ?? 0))
   const late = reader.read(file, range)
   expect((await late.next()).value).toHaveLength(readBytesOf(129))
   // Half of them leave in the middle, half come to the end.
   const left = many.splice(0, 64)
   await Promise.all(left.map((each) => each.return(undefined)))
-  for (const each of many) for await (const piece of each) expect(piece.length).toBeGreaterThan(0)
+  for (const [i, each] of many.entries()) {
+    let rest = 0
+    for await (const piece of each) rest += piece.length
+    expect(rest).toBe(bytes.length - (firsts[64 + i] ?? 0))
+  }
   await late.return(undefined)
 
   const alone: Uint8Array[] = []
