@@ -31,7 +31,8 @@ const HANDED_ON = [
 ]
 
 /**
- * A request as @tus/server takes it: the headers that it validates, and no body, which is ours to read.
+ * As much of a request as @tus/server looks at: the headers that it validates, and no body, which is ours
+ * to read. A whole Request, with its signal and its streams, costs as much as all that is done with it.
  * An empty Upload-Metadata is no metadata.
  * @param id the upload that the guards let the caller to; no other id in the URL counts
  * @throws {HttpError} bad_request 400
@@ -46,7 +47,7 @@ export function toWebRequest(req: IncomingMessage, id: string): Request {
     throw new HttpError('bad_request', {
       detail: `Upload-Metadata must be ${MAX_METADATA_BYTES} bytes at most.`,
     })
-  return new Request(`http://localhost/files/${id}`, { method: req.method ?? 'GET', headers })
+  return { url: `http://localhost/files/${id}`, method: req.method ?? 'GET', headers, body: null } as Request
 }
 
 /** A name or an address, and perhaps a port: nothing that could lead a URL elsewhere. */

@@ -22,6 +22,15 @@ export interface TusOptions {
   trustProxy: boolean
 }
 
+/** Nothing waits for its signals: what a gone client stops is the body, which is ours. */
+class TusServer extends Server {
+  protected override createContext() {
+    return NEVER_ABORTED
+  }
+}
+
+const NEVER_ABORTED = { signal: new AbortController().signal, abort: () => {}, cancel: () => {} }
+
 /**
  * tus 1.0 by @tus/server: it validates, dispatches, creates and terminates. Bytes take our own way,
  * straight from the node request, what counts is in the ledger, and the extensions that it lacks are
@@ -36,7 +45,7 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
     return exchange
   }
 
-  const server = new Server({
+  const server = new TusServer({
     path: '/files',
     datastore: createDatastore(uploads, (upload) => creators.get(upload)),
     // Locks are the use cases' business: what @tus/server does beside them needs none.
@@ -86,13 +95,13 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
     )
     headers.set('Upload-Offset', String(offset))
     setExpiry(headers, upload)
-    return new Response(null, { status: 204, headers })
+    return emptyResponse(204, headers)
   }
 
   HEAD.send = async (request, _context, headers = new Headers()) => {
     const upload = await uploads.getSettled(exchangeOf(request).uploadId)
     describe(upload, headers)
-    return new Response(null, { status: 200, headers })
+    return emptyResponse(200, headers)
   }
 
   OPTIONS.send = async (request, context, headers) => {
@@ -121,8 +130,12 @@ async function answer(res: Answer, response: Response): Promise<void> {
   if (res.destroyed) return
   for (const [name, value] of response.headers) if (!STOCK_CORS.test(name)) res.setHeader(name, value)
   res.statusCode = response.status
-  res.end(await response.text())
+  res.end(response.headers.get('content-length') === '0' ? '' : await response.text())
 }
+
+/** As much of a Response as @tus/server and `answer` look at. */
+const emptyResponse = (status: number, headers: Headers): Response =>
+  ({ status, headers, text: async () => '' }) as Response
 
 /** The front door speaks CORS for every route; what @tus/server would add says less. */
 const STOCK_CORS = /^access-control-/

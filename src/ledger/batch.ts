@@ -7,7 +7,7 @@ import { growthOf, type Growth } from './growth.ts'
 import { planCommit, settle, type CellState, type PlannedCell } from './progress.ts'
 import type { Quota } from './quota.ts'
 import { toUpload, UPLOAD_COLUMNS, type UploadRow } from './rows.ts'
-import type { Client } from './transaction.ts'
+import type { Client } from './statements.ts'
 
 /** Rows of one INSERT: nine values each, and SQLite takes 32,766 values. */
 const ROWS_PER_INSERT = 500
@@ -78,7 +78,7 @@ const hold = (tx: Client, { forUpdate }: Dialect, commits: Commit[]) => tx.$quer
 
 /** Every upload of the commits, with the cells that each touches and the one behind them. */
 async function load(tx: Client, commits: Commit[]): Promise<Map<string, Draft>> {
-  type Row = UploadRow & { chunk_index: number | null; bytes: bigint; chunk_status: string }
+  type Row = UploadRow & { chunk_index: number | null; bytes: number; chunk_status: string }
   const spans = commits.map(({ id, cells }) => ({ id, ...spanOf(cells.map((cell) => cell.index)) }))
   const selects = spans.map(
     ({ id, first, last }) => Prisma.sql`
@@ -135,7 +135,7 @@ async function prefixEnd(tx: Client, { upload, cells }: Draft, index: number): P
 
 /** The first cell behind a whole one that is not whole, and its bytes. The run in between may be long. */
 async function gapBehind(tx: Client, id: string, whole: number): Promise<{ index: number; bytes: number }> {
-  const rows = await tx.$queryRaw<{ last_whole: number; bytes: bigint | null }[]>`
+  const rows = await tx.$queryRaw<{ last_whole: number; bytes: number | null }[]>`
     SELECT c.chunk_index AS last_whole, n.size AS bytes
     FROM chunks c
     LEFT JOIN chunks n ON n.upload_id = c.upload_id AND n.chunk_index = c.chunk_index + 1

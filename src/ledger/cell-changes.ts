@@ -3,7 +3,7 @@ import type { Commit, Committed } from '../core/ports.ts'
 import { isOpen, type Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import { CELL_COLUMNS, toCell, type CellRow } from './rows.ts'
-import type { Client } from './transaction.ts'
+import type { Client } from './statements.ts'
 
 /** What the column takes: no upload has as many cells. */
 const MOST_CELLS = 2 ** 31 - 1

@@ -2,15 +2,25 @@ import { HttpError } from '../core/errors.ts'
 import type { Done, UploadLedger } from '../core/ports.ts'
 import { reservedBytes } from '../core/quota.ts'
 import type { NewUpload, Upload } from '../core/upload.ts'
+import { Prisma } from '../generated/sqlite/client.ts'
+import { inGroups } from './group.ts'
 import { look, note } from './keys.ts'
 import type { Quota } from './quota.ts'
 import { toUpload, UPLOAD_COLUMNS, type UploadRow } from './rows.ts'
-import type { Client, Transact } from './transaction.ts'
+import type { Client } from './statements.ts'
+import type { Transact } from './transaction.ts'
 
 type Creation = Pick<UploadLedger, 'create' | 'createOnce' | 'createFinal'>
 
-/** Without a key and a quota, creating is one statement. */
-export function createCreation(db: Client, transact: Transact, quota: Quota | null): Creation {
+/** Uploads of one INSERT: seventeen values each, and SQLite takes 32,766. */
+const MAX_BATCH = 64
+
+/** Without a key and a quota, creating is one statement, which creations that arrive together share. */
+export function createCreation(
+  db: Client,
+  transact: Transact,
+  quota: Quota | null,
+): { creation: Creation; idle: () => Promise<void> } {
   /** Runs `work` within the owner's quota. What is counted for it stays counted, though it be refused. */
   const within = async <T>({ ownerId }: NewUpload, work: (tx: Client) => Promise<T>): Promise<T> => {
     try {
@@ -28,10 +38,13 @@ export function createCreation(db: Client, transact: Transact, quota: Quota | nu
     return true
   }
 
+  const insertions = inGroups(MAX_BATCH, (uploads: Upload[]) => insertAll(db, uploads))
+
   const creation: Creation = {
     async create(fresh) {
       const upload = initiated(fresh)
-      await (quota ? within(fresh, (tx) => add(tx, upload)) : add(db, upload))
+      if (quota) await within(fresh, (tx) => add(tx, upload))
+      else await assertInserted(insertions.add(upload))
       return upload
     },
     async createOnce(fresh, done) {
@@ -54,7 +67,7 @@ export function createCreation(db: Client, transact: Transact, quota: Quota | nu
       return (await findFinal(db, key)) ?? creation.createFinal(fresh, key)
     },
   }
-  return creation
+  return { creation, idle: insertions.idle }
 }
 
 const initiated = (fresh: NewUpload): Upload => ({
@@ -77,18 +90,40 @@ const finalizing = (fresh: NewUpload & { size: number }): Upload => ({
 
 /** @returns false when another upload has the key */
 async function insert(db: Client, upload: Upload, concatKey: string | null): Promise<boolean> {
-  const inserted = await db.$executeRaw`
-    INSERT INTO uploads (
-      id, owner_id, dialect, file_name, file_size, chunk_size, status, content_type, metadata, concat,
-      concat_key, checksum_sha256, "offset", stored_chunks, created_at, updated_at, expires_at)
-    VALUES (
-      ${upload.id}, ${upload.ownerId}, ${upload.dialect}, ${upload.fileName}, ${upload.size},
-      ${upload.chunkSize}, ${upload.status}, ${upload.contentType}, ${JSON.stringify(upload.metadata)},
-      ${upload.concat}, ${concatKey}, ${upload.checksumSha256}, ${upload.offset}, ${upload.storedCells},
-      ${upload.createdAt}, ${upload.updatedAt}, ${upload.expiresAt})
+  const inserted = await db.$executeRaw`${insertion([valuesOf(upload, concatKey)])}
     ON CONFLICT (concat_key) DO NOTHING`
   return inserted === 1
 }
+
+/** @returns for each what its row was refused for; null: it is there */
+async function insertAll(db: Client, uploads: Upload[]): Promise<unknown[]> {
+  try {
+    await db.$executeRaw(insertion(uploads.map((upload) => valuesOf(upload, null))))
+    return uploads.map(() => null)
+  } catch (error) {
+    if (uploads.length === 1) return [error]
+    // One that the database can't take, such as a name that is no text to it, is not the others' fault.
+    const alone = await Promise.all(uploads.map((upload) => insertAll(db, [upload])))
+    return alone.flat()
+  }
+}
+
+async function assertInserted(outcome: Promise<unknown>): Promise<void> {
+  const failure = await outcome
+  if (failure !== null) throw failure
+}
+
+const insertion = (rows: Prisma.Sql[]) => Prisma.sql`
+  INSERT INTO uploads (
+    id, owner_id, dialect, file_name, file_size, chunk_size, status, content_type, metadata, concat,
+    concat_key, checksum_sha256, "offset", stored_chunks, created_at, updated_at, expires_at)
+  VALUES ${Prisma.join(rows)}`
+
+const valuesOf = (upload: Upload, concatKey: string | null) => Prisma.sql`(
+  ${upload.id}, ${upload.ownerId}, ${upload.dialect}, ${upload.fileName}, ${upload.size},
+  ${upload.chunkSize}, ${upload.status}, ${upload.contentType}, ${JSON.stringify(upload.metadata)},
+  ${upload.concat}, ${concatKey}, ${upload.checksumSha256}, ${upload.offset}, ${upload.storedCells},
+  ${upload.createdAt}, ${upload.updatedAt}, ${upload.expiresAt})`
 
 export async function findFinal(db: Client, key: string): Promise<Upload | null> {
   const rows = await db.$queryRaw<UploadRow[]>`

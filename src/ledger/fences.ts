@@ -1,7 +1,7 @@
 import type { Fence } from '../core/ports.ts'
 import type { Dialect } from './dialect.ts'
 import { heldInOrder, inOrder, isLeaseAmong } from './lease-rows.ts'
-import type { Client } from './transaction.ts'
+import type { Client } from './statements.ts'
 
 /** Leases of one statement: three values each, and SQLite takes 32,766. */
 const PER_STATEMENT = 5_000

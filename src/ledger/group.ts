@@ -1,3 +1,5 @@
+import { setImmediate } from 'node:timers/promises'
+
 /** Items that are worked on together. */
 export interface Group<T, R> {
   /** Resolves once the run that carries the item is over. */
@@ -22,8 +24,8 @@ export function inGroups<T, R>(most: number, work: (items: T[]) => Promise<R[]>)
   let running: Promise<void> | null = null
 
   async function drain(): Promise<void> {
-    // What was called in the same turn of the event loop comes along.
-    await Promise.resolve()
+    // What is called in the same turn of the event loop comes along: a request a callback, one after another.
+    await setImmediate()
     while (waiting.length > 0) await run(waiting.splice(0, most))
     running = null
   }

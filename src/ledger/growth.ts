@@ -3,7 +3,7 @@ import { overQuota, reservedBytes } from '../core/quota.ts'
 import type { Upload } from '../core/upload.ts'
 import type { PlannedCell } from './progress.ts'
 import type { Quota } from './quota.ts'
-import type { Client } from './transaction.ts'
+import type { Client } from './statements.ts'
 
 /** What the uploads of a batch may grow by. Only those grow that have no length: it is reserved once declared. */
 export interface Growth {

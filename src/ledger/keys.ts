@@ -2,7 +2,8 @@ import type { Done, Key } from '../core/ports.ts'
 import type { Upload } from '../core/upload.ts'
 import type { Dialect } from './dialect.ts'
 import { toUpload, UPLOAD_COLUMNS, type UploadRow } from './rows.ts'
-import { persistently, type Client } from './transaction.ts'
+import type { Client } from './statements.ts'
+import { persistently } from './transaction.ts'
 
 /** A row of `idempotency_keys`, under names that no upload has; null where there is none. */
 interface KeyColumns {

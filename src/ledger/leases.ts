@@ -5,7 +5,8 @@ import { surfacing } from './failures.ts'
 import { inGroups } from './group.ts'
 import { heldInOrder, inOrder, isLeaseAmong, isPlaceAmong, toPlace, toText } from './lease-rows.ts'
 import type { Db } from './open.ts'
-import { persistently, type Client } from './transaction.ts'
+import type { Client } from './statements.ts'
+import { persistently } from './transaction.ts'
 
 /** Leases of one statement: six values each at most, and SQLite takes 32,766. */
 const PER_STATEMENT = 1_000
@@ -77,8 +78,8 @@ interface StateRow {
   upload_id: string
   place: string
   token: string
-  left_ms: bigint
-  idle: boolean | bigint
+  left_ms: number
+  idle: boolean | number
 }
 
 const STATE_COLUMNS = (nowMs: Prisma.Sql) =>
@@ -123,7 +124,7 @@ function renewSome(db: Client, dialect: Dialect, leases: readonly Renewed[], ttl
       ? Prisma.sql`NULL`
       : Prisma.sql`CASE WHEN token IN (${Prisma.join(idle)}) THEN COALESCE(idle_since_ms, ${nowMs}) END`
   return persistently(
-    () => db.$queryRaw<{ token: string; wanted: boolean | bigint }[]>`
+    () => db.$queryRaw<{ token: string; wanted: boolean | number }[]>`
       UPDATE leases SET expires_at_ms = ${nowMs} + ${ttlMs}, idle_since_ms = ${idleSince}
       WHERE ${isOrderedAmong(dialect, leases)}
       RETURNING token, wanted`,

@@ -24,7 +24,8 @@ import {
   type UploadRow,
 } from './rows.ts'
 import { cells, claimStorageId, markStaged } from './storage-notes.ts'
-import { persistently, transactor, type Client } from './transaction.ts'
+import type { Client } from './statements.ts'
+import { persistently, transactor } from './transaction.ts'
 
 const OPEN = Prisma.sql`('INITIATED', 'IN_PROGRESS')`
 /** Values of one statement: SQLite takes 32,766. */
@@ -63,8 +64,10 @@ export function createLedger(
   const stand = async (tx: Client, id: string, fences: readonly Fence[]) =>
     (await fencesAmong(tx, dialect, [{ id, fences }])).hold({ id, fences })
 
+  const { creation, idle: created } = createCreation(db, transact, quota)
+
   const ledger: UploadLedger = {
-    ...createCreation(db, transact, quota),
+    ...creation,
     findFinal: (key) => findFinal(db, key),
     get: (id) => get(db, id),
     getAll: (ids) => getAll(db, ids),
@@ -103,7 +106,7 @@ export function createLedger(
       await within(CHECK_MS, db.$queryRaw`SELECT 1 FROM uploads LIMIT 1`)
     },
     async close() {
-      await group.idle()
+      await Promise.all([group.idle(), created()])
       await db.$disconnect()
     },
   }

@@ -3,7 +3,7 @@ import { statusesShownAs, type Status, type Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import { fromCursor, toCursor, type Place } from './cursor.ts'
 import { toUpload, UPLOAD_COLUMNS, type UploadRow } from './rows.ts'
-import type { Client } from './transaction.ts'
+import type { Client } from './statements.ts'
 
 /** Later than any date in the tables: it turns "is not null" into a range that every index serves. */
 export const END_OF_TIME = new Date('9999-12-31T23:59:59.999Z')

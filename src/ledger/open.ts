@@ -1,14 +1,15 @@
+import type { SqlDriverAdapterFactory } from '@prisma/driver-adapter-utils'
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { PrismaClient } from '../generated/sqlite/client.ts'
 import { postgresDialect, sqliteDialect, type Dialect } from './dialect.ts'
 import type { PostgresOptions } from './postgres-options.ts'
 import { sqliteAdapter, type SqliteOptions } from './sqlite-adapter.ts'
+import { statementsOn, type Database } from './statements.ts'
 import { DEFAULT_DATABASE_URL, providerOf, sqlitePath } from './url.ts'
 
-/** A client, and the SQL that its database needs. */
+/** A database, and the SQL that it needs. */
 export interface Db {
-  client: PrismaClient
+  client: Database
   dialect: Dialect
 }
 
@@ -19,29 +20,20 @@ export type DbOptions = Omit<SqliteOptions, 'path'> & Omit<PostgresOptions, 'url
  * @throws when the URL is of no database we know, or the SQLite file can't be opened
  */
 export async function openDb(url: string = DEFAULT_DATABASE_URL, options: DbOptions = {}): Promise<Db> {
-  const db = providerOf(url) === 'postgresql' ? await postgresDb({ url, ...options }) : sqliteDb(url, options)
-  await db.client.$connect()
-  return db
+  const adapter = await adapterOf(url, options)
+  const dialect = adapter.provider === 'postgres' ? postgresDialect : sqliteDialect
+  return { client: statementsOn(await adapter.connect()), dialect }
 }
 
-function sqliteDb(url: string, options: DbOptions): Db {
+async function adapterOf(url: string, options: DbOptions): Promise<SqlDriverAdapterFactory> {
+  if (providerOf(url) === 'postgresql') {
+    // Loaded for those who use it.
+    const { postgresAdapter } = await import('./postgres-adapter.ts')
+    return postgresAdapter({ url, ...options })
+  }
   const path = sqlitePath(url)
   makeFolderOf(path)
-  return {
-    client: new PrismaClient({ adapter: sqliteAdapter({ path, ...options }) }),
-    dialect: sqliteDialect,
-  }
-}
-
-async function postgresDb(options: PostgresOptions): Promise<Db> {
-  // Loaded for those who use it.
-  const [{ PrismaClient: PostgresClient }, { postgresAdapter }] = await Promise.all([
-    import('../generated/postgresql/client.ts'),
-    import('./postgres-adapter.ts'),
-  ])
-  // Made from one schema, the clients do the same. Their types differ in filters that SQLite lacks.
-  const client = new PostgresClient({ adapter: postgresAdapter(options) }) as unknown as PrismaClient
-  return { client, dialect: postgresDialect }
+  return sqliteAdapter({ path, ...options })
 }
 
 export function makeFolderOf(path: string): void {

@@ -1,7 +1,8 @@
 import { overQuota } from '../core/quota.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import type { Dialect } from './dialect.ts'
-import { persistently, type Client } from './transaction.ts'
+import type { Client } from './statements.ts'
+import { persistently } from './transaction.ts'
 
 /**
  * What the uploads of each owner may take together. How much that is stands in a row of the owner, which is
@@ -70,7 +71,7 @@ async function adjust(tx: Client, ownerId: string, byBytes: number): Promise<voi
 
 /** The owner's row, made where there is none, and held until the end of the transaction. @returns null: not counted */
 async function held(tx: Client, ownerId: string): Promise<number | null> {
-  const rows = await tx.$queryRaw<{ bytes: bigint | null }[]>`
+  const rows = await tx.$queryRaw<{ bytes: number | null }[]>`
     INSERT INTO owner_usage (owner_id, bytes) VALUES (${ownerId}, NULL)
     ON CONFLICT (owner_id) DO UPDATE SET bytes = owner_usage.bytes
     RETURNING bytes`

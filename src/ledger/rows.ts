@@ -7,18 +7,18 @@ export interface UploadRow {
   owner_id: string
   dialect: Dialect
   file_name: string
-  file_size: bigint | null
-  chunk_size: bigint
+  file_size: number | null
+  chunk_size: number
   status: Status
   content_type: string | null
   metadata: Record<string, unknown>
   concat: string | null
   checksum_sha256: string | null
-  offset: bigint
-  append_offset: bigint | null
+  offset: number
+  append_offset: number | null
   stored_chunks: number
   storage_id: string | null
-  staged: boolean | bigint | number
+  staged: boolean | number
   created_at: Date
   updated_at: Date
   expires_at: Date
@@ -64,7 +64,7 @@ export const toUpload = (row: UploadRow): Upload => ({
 /** A row of `chunks` as raw SQL gives it. */
 export interface CellRow {
   chunk_index: number
-  size: bigint
+  size: number
   status: string
   storage_ref: string | null
   checksum_sha256: string | null
@@ -80,4 +80,4 @@ export const toCell = (row: CellRow): Cell => ({
   sha256: row.checksum_sha256,
 })
 
-const toNumber = (value: bigint | null): number | null => (value === null ? null : Number(value))
+const toNumber = (value: number | null): number | null => (value === null ? null : Number(value))

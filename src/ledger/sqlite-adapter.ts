@@ -184,30 +184,39 @@ function withResolvers(): { promise: Promise<void>; resolve: () => void } {
   return { promise, resolve }
 }
 
+interface Kept {
+  statement: Database.Statement
+  /** Asked of the driver each time, these cost as much as running it. */
+  reader: boolean
+  columns: Database.ColumnDefinition[]
+}
+
 /** Preparing costs more than running. The adapter prepares for each call; here it gets what we kept. */
 function keepStatements(client: Database.Database): void {
   const prepare = client.prepare.bind(client)
-  const kept = new Map<string, Database.Statement>()
+  const all = new Map<string, Kept>()
 
-  function statementFor(sql: string): Database.Statement {
-    const statement = kept.get(sql) ?? prepare(sql)
-    kept.delete(sql)
-    kept.set(sql, statement)
-    const oldest = kept.size > STATEMENT_CACHE_SIZE && kept.keys().next().value
-    if (oldest) kept.delete(oldest)
-    return statement
+  function keep(sql: string): Kept {
+    const statement = prepare(sql)
+    const { reader } = statement
+    if (reader) statement.raw()
+    const kept = { statement, reader, columns: reader ? statement.columns() : [] }
+    all.set(sql, kept)
+    const oldest = all.size > STATEMENT_CACHE_SIZE && all.keys().next().value
+    if (oldest) all.delete(oldest)
+    return kept
   }
 
   // The driver's `bind` is for good: once bound, a statement takes no other arguments. So the
   // arguments are held here until it runs.
   const bound = (sql: string) => {
-    const statement = statementFor(sql)
+    const { statement, reader, columns } = all.get(sql) ?? keep(sql)
     return {
       bind: (args: unknown[]) => ({
-        reader: statement.reader,
+        reader,
         run: () => statement.run(args),
-        columns: () => statement.columns(),
-        raw: () => ({ all: () => statement.raw().all(args) }),
+        columns: () => columns,
+        raw: () => ({ all: () => statement.all(args) }),
       }),
     }
   }

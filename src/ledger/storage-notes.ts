@@ -1,6 +1,6 @@
 import type { Cell } from '../core/upload.ts'
 import { CELL_COLUMNS, toCell, type CellRow } from './rows.ts'
-import type { Client } from './transaction.ts'
+import type { Client } from './statements.ts'
 
 /** Every cell with committed bytes, ascending. */
 export async function cells(db: Client, id: string): Promise<Cell[]> {

@@ -1,25 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Prisma } from '../generated/sqlite/client.ts'
 import { lostRace } from './failures.ts'
 import type { Db } from './open.ts'
-
-/** What statements run on: a transaction, or the client itself for one of their own. */
-export type Client = Prisma.TransactionClient
+import type { Client } from './statements.ts'
 
 /** Runs `work` as one transaction: all of it or nothing. It may run several times, and the last counts. */
 export type Transact = <T>(work: (tx: Client) => Promise<T>) => Promise<T>
 
-/**
- * Longer than the wait for a lock, so that the lock's own error is the one that is told, and long enough
- * for a machine that stalls. Prisma's own are 2 and 5 seconds.
- */
-const LIMITS = { maxWait: 20_000, timeout: 30_000 }
 /** of a transaction that others are in the way of, and between which it waits longer and longer */
 const TRIES = 6
 const PAUSE_MS = 10
 
 export function transactor({ client, dialect }: Db): Transact {
-  const once: Transact = (work) => client.$transaction(work, LIMITS)
+  const once: Transact = (work) => client.$transaction(work)
   return dialect.locksRows ? (work) => persistently(() => once(work)) : once
 }
 

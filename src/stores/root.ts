@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { codeOf, storageError } from './disk.ts'
 
@@ -24,13 +24,19 @@ export function openRoot(folder: string): StorageRoot {
   const mark = path.join(root, MARK)
   // Empty where another process is just about to write it.
   let identity = readOrMake(mark)
+  /** the file in which that was read last: while it is the same, it need not be read again */
+  let known = ''
 
   return {
     path: root,
     async assertPresent() {
       try {
+        const { dev, ino, ctimeNs } = await stat(mark, { bigint: true })
+        const place = `${dev}:${ino}:${ctimeNs}`
+        if (place === known) return
         const found = await readFile(mark, 'utf8')
         identity ||= found
+        if (found === identity && found !== '') known = place
         if (found === identity) return
       } catch (error) {
         throw storageError(error)

@@ -16,6 +16,7 @@ import {
   range,
   wholeCell,
 } from './ledger-fixture.ts'
+import { watching } from './ledger-statements.ts'
 
 const postgres = await findPostgres()
 const ROUNDS = 25
@@ -201,17 +202,12 @@ describe.skipIf(!postgres.available)('several ledgers on one PostgreSQL', () => 
     const key = randomUUID()
     const fresh = () => ({ ...newUpload({ dialect: 'tus', concat: 'final;/files/a' }), size: 45 })
     const rival = await first().createFinal(fresh(), key)
-    const { client, dialect } = await openDb(url)
-    const interrupted = client.$extends({
-      query: {
-        async $executeRaw({ args, query }) {
-          const inserted = await query(args)
-          await second().markDeleted(rival.id, LATER)
-          return inserted
-        },
-      },
+    const interrupted = watching(await openDb(url), async ({ sql }, run) => {
+      const done = await run()
+      if (/^\s*INSERT/.test(sql)) await second().markDeleted(rival.id, LATER)
+      return done
     })
-    const ledger = createLedger({ client: interrupted as unknown as typeof client, dialect })
+    const ledger = createLedger(interrupted)
     const made = await ledger.createFinal(fresh(), key)
     await ledger.close()
     expect(made.id).not.toBe(rival.id)

@@ -6,6 +6,7 @@ import { createLedger } from '../../src/ledger/ledger.ts'
 import { migrateUp } from '../../src/ledger/migrate.ts'
 import { openDb, type Db } from '../../src/ledger/open.ts'
 import { findPostgres, onServer } from '../support/postgres.ts'
+import { watching } from './ledger-statements.ts'
 
 const postgres = await findPostgres()
 const UPLOADS = 20_000
@@ -104,15 +105,9 @@ describe.skipIf(!postgres.available)(`a ledger of ${UPLOADS} uploads on PostgreS
   })
 })
 
-/** The database, with every raw statement remembered as it was asked. */
-function remembering({ client, dialect }: Db, asked: Prisma.Sql[]): Db {
-  const extended = client.$extends({
-    query: {
-      async $allOperations({ operation, args, query }) {
-        if (/^\$(query|execute)Raw$/.test(operation)) asked.push(args as Prisma.Sql)
-        return query(args)
-      },
-    },
+/** The database, with every statement remembered as it was asked. */
+const remembering = (db: Db, asked: Prisma.Sql[]): Db =>
+  watching(db, (sql, run) => {
+    asked.push(sql)
+    return run()
   })
-  return { client: extended as unknown as Db['client'], dialect }
-}

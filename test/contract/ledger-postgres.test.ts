@@ -1,6 +1,7 @@
 import { Client } from 'pg'
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import type { UploadLedger } from '../../src/core/ports.ts'
+import { Prisma } from '../../src/generated/sqlite/client.ts'
 import { createLedger } from '../../src/ledger/ledger.ts'
 import { migrateUp } from '../../src/ledger/migrate.ts'
 import { openDb, type Db, type DbOptions } from '../../src/ledger/open.ts'
@@ -72,7 +73,7 @@ describe.skipIf(!postgres.available)('the PostgreSQL adapter', () => {
   it('its sessions are what the ledger needs, whatever the server is set to', async () => {
     const { db } = await useLedger({ statementTimeoutMs: 1_234 })
     const shown = async (name: string) => {
-      const rows = await db.client.$queryRawUnsafe<Record<string, string>[]>(`SHOW ${name}`)
+      const rows = await db.client.$queryRaw<Record<string, string>[]>(Prisma.raw(`SHOW ${name}`))
       return Object.values(rows[0] ?? {})[0]
     }
     expect(await shown('timezone')).toBe('UTC')
@@ -101,9 +102,8 @@ describe.skipIf(!postgres.available)('the PostgreSQL adapter', () => {
     const { db, ledger } = await useLedger({ poolSize: 1 })
     const { id } = await ledger.create(newUpload({ size: 10_000 }))
     const prepared = () =>
-      db.client.$queryRawUnsafe<{ statement: string; uses: bigint }[]>(
-        'SELECT statement, generic_plans + custom_plans AS uses FROM pg_prepared_statements',
-      )
+      db.client.$queryRaw<{ statement: string; uses: number }[]>`
+        SELECT statement, generic_plans + custom_plans AS uses FROM pg_prepared_statements`
     for (const index of range(8)) {
       await ledger.get(id)
       await ledger.commit(commitOf(id, [wholeCell(index, 10)]))

@@ -1,24 +1,43 @@
-import type { Prisma } from '../../src/generated/sqlite/client.ts'
 import type { Leases, UploadLedger } from '../../src/core/ports.ts'
+import { Prisma } from '../../src/generated/sqlite/client.ts'
 import type { Db } from '../../src/ledger/open.ts'
+import type { Client } from '../../src/ledger/statements.ts'
 import { bytes, commitOf, doneOf, EXPIRY, newUpload, range, START, wholeCell } from './ledger-fixture.ts'
 import { newLease, rival, TTL_MS } from './ledger-peer.ts'
 
-/** The database, with the SQL of every raw statement written down, as its own dialect has it. */
-export function recording({ client, dialect }: Db, asked: string[]): Db {
-  const extended = client.$extends({
-    query: {
-      async $allOperations({ operation, args, query }) {
-        if (/^\$(query|execute)Raw$/.test(operation)) {
-          const { sql, text } = args as Prisma.Sql
-          asked.push(dialect.locksRows ? text : sql)
-        }
-        return query(args)
-      },
+/** The database, with `ask` around every statement, those within transactions, too. */
+export function watching(
+  { client, dialect }: Db,
+  ask: (sql: Prisma.Sql, run: () => Promise<unknown>) => Promise<unknown>,
+): Db {
+  const watched = (on: Client): Client => {
+    const around =
+      (run: (sql: Prisma.Sql) => Promise<unknown>) =>
+      async (words: TemplateStringsArray | Prisma.Sql, ...values: unknown[]) => {
+        const sql = words instanceof Prisma.Sql ? words : Prisma.sql(words, ...values)
+        return ask(sql, () => run(sql)) as never
+      }
+    return {
+      $queryRaw: around((sql) => on.$queryRaw(sql)),
+      $executeRaw: around((sql) => on.$executeRaw(sql)),
+    }
+  }
+  return {
+    client: {
+      ...client,
+      ...watched(client),
+      $transaction: (work) => client.$transaction((tx) => work(watched(tx))),
     },
-  })
-  return { client: extended as unknown as Db['client'], dialect }
+    dialect,
+  }
 }
+
+/** The database, with the SQL of every statement written down, as its own dialect has it. */
+export const recording = (db: Db, asked: string[]): Db =>
+  watching(db, ({ sql, text }, run) => {
+    asked.push(db.dialect.locksRows ? text : sql)
+    return run()
+  })
 
 /** Calls everything that asks for more than a row by its id. */
 export async function askEverything(ledger: UploadLedger): Promise<void> {
