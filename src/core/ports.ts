@@ -195,7 +195,10 @@ export interface ChunkStore {
    * may be that the parts take no more bytes then.
    */
   concat(target: Upload, parts: readonly Upload[]): Promise<void>
-  /** The bytes from `start` up to but not including `end`. */
+  /**
+   * The bytes from `start` up to but not including `end`. What one `next()` gives stays as it is until the
+   * following one, or `return()`.
+   */
   read(upload: Upload, range: { start: number; end: number }): AsyncIterable<Uint8Array>
   /** A URL that gives the bytes to whoever has it, for a short time. Absent where downloads go through us. */
   presign?(upload: Upload, headers: PresentedAs): Promise<string>

@@ -129,7 +129,7 @@ async function send(
         // Only now: a store that fails at its first byte can still be answered with an error.
         if (!res.headersSent) res.writeHead(status, headers)
         if (isFirst && prefix) res.write(prefix)
-        res.write(chunk)
+        res.write(chunk, client.wake)
       })
       if (client.isGone()) return
     }
@@ -146,8 +146,9 @@ async function send(
 
 interface Client {
   isGone(): boolean
-  /** undefined when it takes more now; resolves when it does, or has gone */
+  /** undefined when it has taken all and takes more, or has gone; resolves when that is to be asked again */
   ready(): Promise<void> | undefined
+  wake: () => void
   /** what to do when it goes */
   onGone: () => void
   unwatch(): void
@@ -161,7 +162,7 @@ function watch(req: IncomingMessage, res: ServerResponse, stallTimeoutMs: number
     isGone: () => res.destroyed || socket.destroyed,
     ready() {
       // A response without a socket waits behind a pipelined one: what it read now would lie in memory.
-      const takes = res.socket !== null && !res.writableNeedDrain
+      const takes = res.socket !== null && res.writableLength === 0
       if (takes || client.isGone()) return undefined
       return new Promise((resolve) => {
         const stalled = setTimeout(() => socket.destroy(), stallTimeoutMs)
@@ -171,19 +172,19 @@ function watch(req: IncomingMessage, res: ServerResponse, stallTimeoutMs: number
         }
       })
     },
+    wake: () => wake(),
     onGone: () => {},
     unwatch: () => {
       socket.off('close', onClose)
-      res.off('drain', onWake).off('socket', onWake)
+      res.off('drain', client.wake).off('socket', client.wake)
     },
   }
-  const onWake = () => wake()
   const onClose = () => {
     wake()
     client.onGone()
   }
   socket.setMaxListeners(0).once('close', onClose) // one of each pipelined response
-  res.on('drain', onWake).on('socket', onWake)
+  res.on('drain', client.wake).on('socket', client.wake)
   return client
 }
 
@@ -204,7 +205,7 @@ async function pump(
   client.onGone = () => void release().catch(() => {}) // awaited below
   try {
     for (let left = length; left > 0;) {
-      await client.ready()
+      await taken(client)
       if (client.isGone()) return
       const next: IteratorResult<Uint8Array, unknown> = await chunks.next()
       if (client.isGone()) return
@@ -214,9 +215,15 @@ async function pump(
       write(next.value, left === length)
       left -= next.value.length
     }
+    // What the source gave last is its own again once it is told to return.
+    await taken(client)
   } finally {
     await release()
   }
+}
+
+async function taken(client: Client): Promise<void> {
+  for (let wait = client.ready(); wait; wait = client.ready()) await wait
 }
 
 interface Validators {

@@ -1,7 +1,7 @@
 import type { Sink } from './fast-lane.ts'
 
 /** Bytes of one half: a read, and a write to the disk, take at most that much. */
-const HALF_BYTES = 1024 * 1024
+const HALF_BYTES = 256 * 1024
 const RING_BYTES = 2 * HALF_BYTES
 
 /** Two halves in turn: one is filled while what the other holds is written. */
@@ -68,7 +68,7 @@ export interface RingBuffers {
  * Keeps what was used for the next one: a fresh buffer costs a page fault for every 4 KiB of it.
  * @param most that are out at a time
  */
-export function createRingBuffers(most = 32): RingBuffers {
+export function createRingBuffers(most = 96): RingBuffers {
   const free: Uint8Array[] = []
   let out = 0
   return {

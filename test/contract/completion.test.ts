@@ -41,7 +41,8 @@ const before = (name: 'read' | 'concat', happens: () => Promise<unknown>) => (st
 const contents = async (uploads: Uploads, id: string): Promise<string> => {
   const upload = await uploads.get(id)
   const pieces: Uint8Array[] = []
-  for await (const piece of uploads.read(upload, { start: 0, end: upload.size ?? 0 })) pieces.push(piece)
+  for await (const piece of uploads.read(upload, { start: 0, end: upload.size ?? 0 }))
+    pieces.push(Buffer.from(piece))
   return String(Buffer.concat(pieces))
 }
 

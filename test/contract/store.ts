@@ -64,7 +64,7 @@ export async function readAll(
   end: number,
 ): Promise<Buffer> {
   const pieces: Uint8Array[] = []
-  for await (const piece of store.read(upload, { start, end })) pieces.push(piece)
+  for await (const piece of store.read(upload, { start, end })) pieces.push(Buffer.from(piece))
   return Buffer.concat(pieces)
 }
 
