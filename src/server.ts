@@ -65,7 +65,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
   const leases = config.leases ? createLeases(db, `${hostname()} ${process.pid} ${randomUUID()}`) : null
   const inner = createLocker()
   const metrics = createMetrics()
-  const store = heldBack(openStore(config, ledger, metrics.meter), isFull)
+  const store = heldBack(await openStore(config, ledger, metrics.meter), isFull)
   if (config.durability === 'disk') await forceFolders(config)
   const gate = createGate(config, metrics.meter)
   metrics.watchLoad(gate.load)

@@ -94,7 +94,7 @@ async function load(tx: Client, commits: Commit[]): Promise<Map<string, Draft>> 
     const draft = drafts.get(row.id) ?? newDraft(toUpload(row))
     drafts.set(row.id, draft)
     if (row.chunk_index !== null)
-      draft.cells.set(row.chunk_index, { bytes: Number(row.bytes), whole: row.chunk_status === 'UPLOADED' })
+      draft.cells.set(row.chunk_index, { bytes: row.bytes, whole: row.chunk_status === 'UPLOADED' })
   }
   for (const { id, first, last } of spans) markLookedUp(drafts.get(id), first, last)
   return drafts
@@ -144,7 +144,7 @@ async function gapBehind(tx: Client, id: string, whole: number): Promise<{ index
     ORDER BY c.chunk_index
     LIMIT 1`
   const row = rows[0]
-  return { index: (row?.last_whole ?? whole) + 1, bytes: Number(row?.bytes ?? 0) }
+  return { index: (row?.last_whole ?? whole) + 1, bytes: row?.bytes ?? 0 }
 }
 
 async function write(tx: Client, drafts: Draft[]): Promise<void> {

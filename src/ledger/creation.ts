@@ -96,19 +96,19 @@ async function insert(db: Client, upload: Upload, concatKey: string | null): Pro
 }
 
 /** @returns for each what its row was refused for; null: it is there */
-async function insertAll(db: Client, uploads: Upload[]): Promise<unknown[]> {
+async function insertAll(db: Client, uploads: Upload[]): Promise<(Error | null)[]> {
   try {
     await db.$executeRaw(insertion(uploads.map((upload) => valuesOf(upload, null))))
     return uploads.map(() => null)
   } catch (error) {
-    if (uploads.length === 1) return [error]
+    if (uploads.length === 1) return [error as Error]
     // One that the database can't take, such as a name that is no text to it, is not the others' fault.
     const alone = await Promise.all(uploads.map((upload) => insertAll(db, [upload])))
     return alone.flat()
   }
 }
 
-async function assertInserted(outcome: Promise<unknown>): Promise<void> {
+async function assertInserted(outcome: Promise<Error | null>): Promise<void> {
   const failure = await outcome
   if (failure !== null) throw failure
 }

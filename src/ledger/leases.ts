@@ -88,7 +88,7 @@ const STATE_COLUMNS = (nowMs: Prisma.Sql) =>
 const toState = (row: StateRow): LeaseState => ({
   place: toPlace(row.place),
   token: row.token,
-  expiresInMs: Number(row.left_ms),
+  expiresInMs: row.left_ms,
   idle: Boolean(row.idle),
 })
 

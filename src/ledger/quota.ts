@@ -76,7 +76,7 @@ async function held(tx: Client, ownerId: string): Promise<number | null> {
     ON CONFLICT (owner_id) DO UPDATE SET bytes = owner_usage.bytes
     RETURNING bytes`
   const bytes = rows[0]?.bytes ?? null
-  return bytes === null ? null : Number(bytes)
+  return bytes === null ? null : bytes
 }
 
 const set = (tx: Client, ownerId: string, bytes: number) =>

@@ -44,15 +44,15 @@ export const toUpload = (row: UploadRow): Upload => ({
   ownerId: row.owner_id,
   dialect: row.dialect,
   fileName: row.file_name,
-  size: toNumber(row.file_size),
-  chunkSize: Number(row.chunk_size),
+  size: row.file_size,
+  chunkSize: row.chunk_size,
   status: row.status,
   contentType: row.content_type,
   metadata: row.metadata,
   concat: row.concat,
   checksumSha256: row.checksum_sha256,
-  offset: Number(row.offset),
-  appendOffset: toNumber(row.append_offset),
+  offset: row.offset,
+  appendOffset: row.append_offset,
   storedCells: row.stored_chunks,
   storageId: row.storage_id,
   staged: Boolean(row.staged),
@@ -74,10 +74,8 @@ export const CELL_COLUMNS = Prisma.sql`chunk_index, size, status, storage_ref, c
 
 export const toCell = (row: CellRow): Cell => ({
   index: row.chunk_index,
-  bytes: Number(row.size),
+  bytes: row.size,
   whole: row.status === 'UPLOADED',
   ref: row.storage_ref,
   sha256: row.checksum_sha256,
 })
-
-const toNumber = (value: number | null): number | null => (value === null ? null : Number(value))

@@ -87,7 +87,7 @@ const AS_IT_IS: ArgType = { scalarType: 'unknown', arity: 'scalar' }
 const plain = (sql: string): SqlQuery => ({ sql, args: [], argTypes: [] })
 
 function rowsOf({ columnNames, columnTypes, rows }: SqlResultSet): Record<string, unknown>[] {
-  const readers = columnTypes.map(readerOf)
+  const readers = columnTypes.map((type) => READERS[type])
   return rows.map((row) => {
     const named: Record<string, unknown> = {}
     for (let i = 0; i < row.length; i++) {
@@ -99,18 +99,11 @@ function rowsOf({ columnNames, columnTypes, rows }: SqlResultSet): Record<string
   })
 }
 
-/** How a column's values become those of JavaScript; undefined where they are already. */
-function readerOf(type: ColumnType): ((value: unknown) => unknown) | undefined {
-  switch (type) {
-    case ColumnTypeEnum.DateTime:
-      return (value) => new Date(value as string)
-    case ColumnTypeEnum.Json:
-      return (value) => (typeof value === 'string' ? JSON.parse(value) : value)
-    // Sizes and instants: every one of them is a safe number.
-    case ColumnTypeEnum.Int64:
-      return Number
-    case ColumnTypeEnum.Boolean:
-      return Boolean
-  }
-  return undefined
+/** How values of a column become those of JavaScript, where they are not already. */
+const READERS: Partial<Record<ColumnType, (value: unknown) => unknown>> = {
+  [ColumnTypeEnum.DateTime]: (value) => new Date(value as string),
+  [ColumnTypeEnum.Json]: (value): unknown => (typeof value === 'string' ? JSON.parse(value) : value),
+  // Sizes and instants: every one of them is a safe number.
+  [ColumnTypeEnum.Int64]: Number,
+  [ColumnTypeEnum.Boolean]: Boolean,
 }

@@ -4,11 +4,12 @@ import type { ChunkStore, Meter, StorageNotes } from '../core/ports.ts'
 import { providerOf, sqlitePath } from '../ledger/url.ts'
 import { forceAncestors } from '../stores/durable.ts'
 import { createLocalStore } from '../stores/local.ts'
-import { createS3Store } from '../stores/s3/store.ts'
 
-export function openStore(config: Config, notes: StorageNotes, meter: Meter): ChunkStore {
+export async function openStore(config: Config, notes: StorageNotes, meter: Meter): Promise<ChunkStore> {
   const { storage } = config
   if (storage.backend === 'local') return createLocalStore(storage.root, config)
+  // The SDK takes memory and time to load: those who store on the disk are spared it.
+  const { createS3Store } = await import('../stores/s3/store.ts')
   return createS3Store({ ...storage, name: storage.backend }, { notes, meter })
 }
 
