@@ -88,8 +88,8 @@ export function startChaos({ node, proxy, disk, random }: Target): Chaos {
     }
   }
   const running = run()
-  // Whoever stops it learns of a server that does not start any more.
-  running.catch(() => {})
+  // Whoever stops it learns of a server that does not start any more; until then nothing gets through.
+  running.catch((error: unknown) => console.error(error))
 
   return {
     harm,
