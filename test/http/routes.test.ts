@@ -4,6 +4,7 @@ import { routes, type App, type Method } from '../../src/app.ts'
 import { nobody } from '../../src/http/guards.ts'
 import { clientOf, patchAt, TUS, type Client } from '../support/client.ts'
 import { ALICE, BOB, startTestServer } from '../support/server.ts'
+import { holderOf } from '../support/tokens.ts'
 
 interface Rule {
   /** a sender is the owner, or who holds a token for the upload */
@@ -152,11 +153,7 @@ describe('on the running server', () => {
   describe('with a token for the upload', () => {
     const withToken = async (id: string): Promise<Client> => {
       const { json } = await alice('POST', `/v1/uploads/${id}/tokens`)
-      return (method, path, { headers, ...rest } = {}) =>
-        nobodyAtAll()(method, path, {
-          headers: { ...headers, Authorization: `Bearer ${json.token}` },
-          ...rest,
-        })
+      return holderOf(url, json.token)
     }
     /** Before it is complete: there are no tokens for a complete one. */
     const createWithToken = async (whole = false): Promise<[string, Client]> => {

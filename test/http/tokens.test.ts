@@ -4,7 +4,7 @@ import { bytesOf, sha256 } from '../support/bytes.ts'
 import { clientOf, download, patchAt, TUS, type Client } from '../support/client.ts'
 import { useFolder } from '../support/folder.ts'
 import { ALICE, BOB, startTestServer, useServer } from '../support/server.ts'
-import { bearer, JWT_SECRET, tokenFor } from '../support/tokens.ts'
+import { bearer, holderOf, JWT_SECRET, tokenFor } from '../support/tokens.ts'
 import { createByTus, createNatively, missingChunks, offsetOf } from '../support/uploading.ts'
 
 const BYTES = bytesOf(25)
@@ -22,12 +22,6 @@ async function makeToken(call: Client, id: string, wanted?: object): Promise<Mad
   expect(status).toBe(201)
   return json
 }
-
-/** Somebody who has nothing but the token. */
-const holderOf =
-  (url: string, token: string): Client =>
-  (method, path, { headers, ...rest } = {}) =>
-    clientOf(url, null)(method, path, { headers: { ...headers, ...bearer(token) }, ...rest })
 
 const statusWith = async (url: string, id: string, token: string): Promise<number> =>
   (await holderOf(url, token)('GET', `/v1/uploads/${id}`)).status
