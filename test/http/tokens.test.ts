@@ -210,6 +210,16 @@ describe('a token', () => {
     expect((await call('GET', `/v1/uploads/${id}`)).status).toBe(200)
   })
 
+  test('goes on where the clock jumps ahead, as its upload does', async () => {
+    const { url } = await useServer()
+    const call = clientOf(url)
+    const id = await createByTus(call, BYTES.length)
+    const { token } = await makeToken(call, id)
+    moveClock(3 * DAY)
+    const patch = await holderOf(url, token)('PATCH', `/files/${id}`, { headers: patchAt(0), body: BYTES })
+    expect(patch.status).toBe(204)
+  })
+
   test('says that its upload has expired', async () => {
     const { url } = await useServer({ UPLOAD_TTL_SECONDS: '1' })
     const call = clientOf(url)
