@@ -186,6 +186,7 @@ function openExchange(req: Request, res: Response, route: string, onRequest: App
     userId: '',
     uploadId: '',
     newId: '',
+    byUploadToken: false,
     asAttachment: false,
     admission: null,
     failure: undefined,

@@ -33,6 +33,7 @@ export const sender =
   async (exchange) => {
     const allowed = await identify(exchange)
     const id = noteUpload(exchange)
+    exchange.byUploadToken = allowed !== null
     if (allowed === null) await uploads.authorise(id, exchange.userId)
     else if (allowed !== id) throw new HttpError('forbidden', { detail: 'The token is for another upload.' })
   }

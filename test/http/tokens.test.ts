@@ -85,6 +85,23 @@ describe('the holder of a token', () => {
     expect(sha256(await download(url, `/files/${id}`))).toBe(sha256(bytes))
   })
 
+  test('has Idempotency-Keys of their own, which are not in the way of the owner', async () => {
+    const id = await createNatively(call, BYTES.length, 10)
+    const { token } = await makeToken(call, id)
+    const headers = { 'Idempotency-Key': 'the same' }
+    const put = (index: number) =>
+      [
+        'PUT',
+        `/v1/uploads/${id}/chunks/${index}`,
+        { headers, body: BYTES.subarray(index * 10, index * 10 + 10) },
+      ] as const
+    expect((await holderOf(url, token)(...put(0))).status).toBe(202)
+    expect((await holderOf(url, token)(...put(0))).status).toBe(202)
+    expect((await holderOf(url, token)(...put(1))).status).toBe(409)
+    const body = { file_name: 'a', file_size: 5 }
+    expect((await call('POST', '/v1/uploads/init', { headers, body })).status).toBe(201)
+  })
+
   test('goes on in one dialect with what came in the other', async () => {
     const id = await createNatively(call, BYTES.length, 10)
     const { token } = await makeToken(call, id)
