@@ -9,11 +9,13 @@ import type { Exchange, Guard, Handler, OpenBody } from './http/exchange.ts'
 import * as may from './http/guards.ts'
 import { orAgain } from './http/idempotency.ts'
 import { identifier, type Identification } from './http/identify.ts'
-import { json as jsonBody } from './http/json.ts'
+import { json as jsonBody, maybeJson as maybeJsonBody } from './http/json.ts'
+import { followLink, linkHolder, makeLink, type LinkOptions } from './http/links.ts'
 import * as native from './http/native.ts'
 import * as operate from './http/operations.ts'
 import { overrideMethod } from './http/tus-request.ts'
 import { createTus, type TusOptions } from './http/tus.ts'
+import { makeToken } from './http/upload-tokens.ts'
 import type { RequestLine } from './observe/log.ts'
 import type { Uploads } from './uploads/use-cases.ts'
 
@@ -24,6 +26,8 @@ export interface App {
   adminUserIds: readonly string[]
   openBody: OpenBody
   tus: TusOptions
+  /** for links, and for tokens of single uploads */
+  links: LinkOptions
   corsAllowedOrigins: readonly string[]
   operations: operate.Operations
   metricsToken: string | null
@@ -44,45 +48,55 @@ export function routes({
   adminUserIds,
   openBody,
   tus,
+  links,
   operations,
   metricsToken,
   stallTimeoutMs,
 }: App): Route[] {
   const { nobody, none } = may
-  const identify = identifier(identification)
+  const recognise = identifier(identification)
+  const identify = may.user(recognise)
   const anyUser = may.anyUser(identify)
   const owner = may.owner(identify, uploads)
-  /** The owner; and where the upload is gone, who was it, for what is asked again under the same key. */
+  const sender = may.sender(recognise, uploads)
+  /** Who may send; and where the upload is gone, who was it, for what is asked again under the same key. */
   const again = {
-    chunk: orAgain(owner, uploads, native.chunkOnce),
-    complete: orAgain(owner, uploads, native.completeOnce),
+    chunk: orAgain(sender, uploads, native.chunkOnce),
+    complete: orAgain(sender, uploads, native.completeOnce),
   }
   const admin = may.admin(identify, adminUserIds)
   const json = jsonBody(openBody)
+  const maybeJson = maybeJsonBody(openBody)
   const body = may.body(gate)
   const patientBody = may.patientBody(gate)
   const maybeBody = may.maybeBody(gate)
   const scraper = operate.scraper(metricsToken)
   const speakTus = createTus(uploads, openBody, tus)
   const download = downloadOf(uploads, stallTimeoutMs)
+  const linked = followLink(uploads, stallTimeoutMs)
 
   // prettier-ignore
   return [
     ['POST',    '/v1/uploads/init',              anyUser,   json,      native.init(uploads)],
     ['GET',     '/v1/uploads',                   anyUser,   none,      native.listUploads(uploads)],
-    ['GET',     '/v1/uploads/:id',               owner,     none,      native.showUpload(uploads)],
+    ['GET',     '/v1/uploads/:id',               sender,    none,      native.showUpload(uploads)],
     ['DELETE',  '/v1/uploads/:id',               owner,     none,      native.removeUpload(uploads)],
     ['PUT',     '/v1/uploads/:id/chunks/:index', again.chunk, body,   native.putChunk(uploads, openBody)],
     ['DELETE',  '/v1/uploads/:id/chunks/:index', owner,     none,      native.freeChunk(uploads)],
-    ['GET',     '/v1/uploads/:id/missing-chunks', owner,    none,      native.missingChunks(uploads)],
+    ['GET',     '/v1/uploads/:id/missing-chunks', sender,   none,      native.missingChunks(uploads)],
     ['POST',    '/v1/uploads/:id/complete',      again.complete, none, native.complete(uploads)],
     ['HEAD',    '/v1/uploads/:id/download',      owner,     none,      download],
     ['GET',     '/v1/uploads/:id/download',      owner,     none,      download],
 
+    ['POST',    '/v1/uploads/:id/links',         owner,     maybeJson, makeLink(uploads, links, tus)],
+    ['POST',    '/v1/uploads/:id/tokens',        owner,     maybeJson, makeToken(uploads, links, tus)],
+    ['HEAD',    '/v1/links/:token',              linkHolder(links, identification), none, linked],
+    ['GET',     '/v1/links/:token',              linkHolder(links, identification), none, linked],
+
     ['OPTIONS', '/files{/:id}',                  nobody,    none,      speakTus],
     ['POST',    '/files',                        anyUser,   maybeBody, speakTus],
-    ['HEAD',    '/files/:id',                    owner,     none,      speakTus],
-    ['PATCH',   '/files/:id',                    owner,     patientBody, speakTus],
+    ['HEAD',    '/files/:id',                    sender,    none,      speakTus],
+    ['PATCH',   '/files/:id',                    sender,    patientBody, speakTus],
     ['DELETE',  '/files/:id',                    owner,     none,      speakTus],
     ['GET',     '/files/:id',                    owner,     none,      download],
 
@@ -172,6 +186,8 @@ function openExchange(req: Request, res: Response, route: string, onRequest: App
     userId: '',
     uploadId: '',
     newId: '',
+    byUploadToken: false,
+    asAttachment: false,
     admission: null,
     failure: undefined,
   }

@@ -12,6 +12,9 @@ import { unavailable } from './core/errors.ts'
 import { createExpiryClock } from './core/expiry-clock.ts'
 import { createAuthenticator } from './http/auth.ts'
 import { watchHandedBack } from './http/idle-connections.ts'
+import { createSigner } from './http/signer.ts'
+import { signingKeys } from './http/signing-keys.ts'
+import { tokenReader } from './http/upload-tokens.ts'
 import { claimDatabase, type Claim } from './ledger/claim.ts'
 import { createLeases } from './ledger/leases.ts'
 import { migrateUp } from './ledger/migrate.ts'
@@ -82,6 +85,13 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
     limits: config,
   })
 
+  const links = {
+    signer: createSigner(signingKeys(config.linkKeys, ledger)),
+    now: () => new Date(),
+    linkDefaultSeconds: config.linkDefaultSeconds,
+    linkMaxSeconds: config.linkMaxSeconds,
+  }
+
   let draining = false
   const bodies = trackBodies(config, (way) => metrics.meter.bodyOpened(way))
   const app = createApp({
@@ -89,6 +99,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
     gate,
     identification: {
       authenticate: createAuthenticator(config),
+      readUploadToken: tokenReader(uploads, links),
       mayRequest: createRequestLimit(config.apiRateLimitPerMinute),
       mayGuess: createGuessLimit(config.authFailuresPerMinute),
       trustProxy: config.trustProxy,
@@ -102,6 +113,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
       publicBaseUrl: config.publicBaseUrl,
       trustProxy: config.trustProxy,
     },
+    links,
     corsAllowedOrigins: config.corsAllowedOrigins,
     operations: {
       version,

@@ -1,4 +1,5 @@
 import type { KeyObject } from 'node:crypto'
+import type { SigningKey } from '../core/ports.ts'
 import { readJwtKey, type JwtAlgorithm } from './jwt-key.ts'
 import { storageOf, storageProblems, type Storage } from './storage.ts'
 import { VARIABLES, type AuthMode, type Values } from './variables.ts'
@@ -29,6 +30,11 @@ export interface Config {
   readonly apiRateLimitPerMinute: number
   /** different wrong keys from one address; 0 for no limit */
   readonly authFailuresPerMinute: number
+  /** what links and upload tokens are signed with, the first, or verified; empty for a key in the database */
+  readonly linkKeys: readonly SigningKey[]
+  /** how long a link is good whose maker does not say it */
+  readonly linkDefaultSeconds: number
+  readonly linkMaxSeconds: number
   readonly chunkSizeBytes: number
   readonly maxUploadBytes: number
   /** of all uploads of a user together; 0 for no limit */
@@ -118,6 +124,9 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     adminUserIds: v.ADMIN_USER_IDS,
     apiRateLimitPerMinute: v.API_RATE_LIMIT_PER_MINUTE,
     authFailuresPerMinute: v.AUTH_FAILURES_PER_MINUTE,
+    linkKeys: v.LINK_KEYS,
+    linkDefaultSeconds: Math.min(v.LINK_DEFAULT_SECONDS, v.LINK_MAX_SECONDS),
+    linkMaxSeconds: v.LINK_MAX_SECONDS,
     chunkSizeBytes: v.CHUNK_SIZE_BYTES,
     maxUploadBytes: v.MAX_UPLOAD_BYTES,
     maxBytesPerUser: v.MAX_BYTES_PER_USER,

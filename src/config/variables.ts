@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { JWT_ALGORITHMS } from './jwt-key.ts'
+import { linkKeys } from './link-keys.ts'
 
 export type AuthMode = (typeof AUTH_MODES)[number]
 const AUTH_MODES = ['api_key', 'jwt', 'hybrid'] as const
@@ -93,6 +94,9 @@ export const VARIABLES = {
   ADMIN_USER_IDS: [list, '', 'users, separated by commas'],
   API_RATE_LIMIT_PER_MINUTE: [integer(0), '0', 'a whole number; 0 is no limit'],
   AUTH_FAILURES_PER_MINUTE: [integer(0, 10_000), '30', 'a whole number from 0, no limit, to 10000'],
+  LINK_KEYS: [linkKeys, '', 'id:secret pairs, separated by commas, each secret of 32 bytes or more'],
+  LINK_DEFAULT_SECONDS: [integer(1, 315_360_000), '3600', 'a number of seconds from 1 to 315360000'],
+  LINK_MAX_SECONDS: [integer(1, 315_360_000), '604800', 'a number of seconds from 1 to 315360000'],
   CHUNK_SIZE_BYTES: [integer(1), '5242880', 'a number of bytes, at least 1'],
   MAX_UPLOAD_BYTES: [integer(1), '50000000000', 'a number of bytes, at least 1'],
   MAX_BYTES_PER_USER: [integer(0), '0', 'a number of bytes, or 0 for no limit'],

@@ -80,11 +80,20 @@ export interface UploadLedger extends StorageNotes {
   leftovers(tombstonesBefore: Date, limit: number): Promise<Upload[]>
   /** Uploads on the way out of an internal status, those that expire first before others. */
   inStatus(status: 'FINALIZING' | 'EXPIRING', limit: number): Promise<Upload[]>
+  /** Keeps `fresh` unless a key is kept already. @returns the one that all servers sign with */
+  signingKey(fresh: SigningKey): Promise<SigningKey>
   /** Has what owners take of their quota counted again, when it is needed: some may have got uploads without one. */
   forgetUsage(): Promise<void>
   /** @throws when the database does not answer */
   check(): Promise<void>
   close(): Promise<void>
+}
+
+/** What links and tokens are signed with. */
+export interface SigningKey {
+  /** stands in what was signed with it; letters, digits, _ and - */
+  readonly id: string
+  readonly secret: string
 }
 
 /** An Idempotency-Key, as its owner chose it. */

@@ -5,9 +5,13 @@ import { create as contentDisposition } from 'content-disposition'
 const MAX_NAME_CHARACTERS = 200
 
 /** Whatever was uploaded, it must not run as a page of our origin. */
-export const contentHeaders = (type: string, fileName: string): OutgoingHttpHeaders => ({
+export const contentHeaders = (
+  type: string,
+  fileName: string,
+  asAttachment: boolean,
+): OutgoingHttpHeaders => ({
   'Accept-Ranges': 'bytes',
-  'Content-Disposition': disposition(type, fileName),
+  'Content-Disposition': disposition(type, fileName, asAttachment),
   'Content-Security-Policy': "sandbox; default-src 'none'",
   'X-Content-Type-Options': 'nosniff',
 })
@@ -21,12 +25,15 @@ export const safeMediaType = (type: string | null): string =>
 
 const INLINE = /^(?:(?:image|audio|video)\/[^;]+|text\/plain|application\/pdf)$/
 
-/** RFC 6266: a name in ASCII for everybody, and the real one in UTF-8 (RFC 8187) where they differ. */
-export function disposition(mediaType: string, fileName: string): string {
+/**
+ * RFC 6266: a name in ASCII for everybody, and the real one in UTF-8 (RFC 8187) where they differ.
+ * @param asAttachment whether it is one even where its type would let it be shown
+ */
+export function disposition(mediaType: string, fileName: string, asAttachment: boolean): string {
   const essence = mediaType.split(';', 1).join().trim().toLowerCase()
   const name = safeFileName(fileName)
   return contentDisposition(name, {
-    type: INLINE.test(essence) && !/svg|xml|html/.test(essence) ? 'inline' : 'attachment',
+    type: asAttachment || !INLINE.test(essence) || /svg|xml|html/.test(essence) ? 'attachment' : 'inline',
     // RFC 6266 appendix D: clients disagree on escapes and on what looks like percent-encoding.
     fallback: name.replace(/[^\x20-\x7e]|["%\\]/gu, '_'),
   })

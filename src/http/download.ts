@@ -10,6 +10,15 @@ import { httpDate, parseRange, rangeStillApplies } from './range-header.ts'
 /** A client that takes nothing for so long has gone, and does not know it. */
 const STALL_TIMEOUT_MS = 60_000
 
+/** How a file is given, beside what follows from the file itself. */
+export interface Presentation {
+  asAttachment: boolean
+  /** in place of the usual ones */
+  headers: OutgoingHttpHeaders
+}
+
+const AS_USUAL: Presentation = { asAttachment: false, headers: {} }
+
 /**
  * Answers GET or HEAD with the bytes of an upload, or a GET with where the storage gives them. Resolves without an error when the client goes
  * away. When the store fails after the head went out, the connection is destroyed, so that no
@@ -22,6 +31,7 @@ export const serveFile = async (
   upload: Upload,
   store: Pick<ChunkStore, 'read' | 'presign'>,
   stallTimeoutMs = STALL_TIMEOUT_MS,
+  { asAttachment, headers }: Presentation = AS_USUAL,
 ): Promise<void> => {
   const { status, size } = upload
   if (status !== 'COMPLETED' || size === null)
@@ -30,12 +40,12 @@ export const serveFile = async (
     })
 
   const validators = validatorsOf(upload)
-  const shared = cacheHeaders(validators)
+  const shared = { ...cacheHeaders(validators), ...headers }
   const type = safeMediaType(upload.contentType)
   if (store.presign && size > 0 && isForTheStorage(req, validators.etag)) {
     const as = {
       contentType: type,
-      contentDisposition: disposition(type, upload.fileName),
+      contentDisposition: disposition(type, upload.fileName, asAttachment),
       cacheControl: CACHE_CONTROL,
     }
     const location = await store.presign(upload, as)
@@ -61,7 +71,7 @@ export const serveFile = async (
     throw new HttpError('range_not_satisfiable', { headers: { 'Content-Range': `bytes */${size}` } })
 
   const answer = planAnswer(ranges, size, type)
-  answer.headers = { ...shared, ...contentHeaders(type, upload.fileName), ...answer.headers }
+  answer.headers = { ...shared, ...contentHeaders(type, upload.fileName, asAttachment), ...answer.headers }
   if (req.method === 'HEAD') res.writeHead(answer.status, answer.headers).end()
   else await send(req, res, answer, stallTimeoutMs, (range) => store.read(upload, range))
 }

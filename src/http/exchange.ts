@@ -14,6 +14,10 @@ export interface Exchange {
   uploadId: string
   /** the id of an upload that the request may create */
   newId: string
+  /** whether a token for that one upload let them in */
+  byUploadToken: boolean
+  /** whether a file is to be saved, and not shown, whatever its type */
+  asAttachment: boolean
   /** the right to a body; null where the route takes none */
   admission: Admission | null
   /** why the request failed, for the log */

@@ -5,6 +5,7 @@ import { isUploadId } from '../core/upload.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
 import { answerEarly } from './early.ts'
 import type { Exchange, Guard } from './exchange.ts'
+import type { Identify } from './identify.ts'
 import { bringsBytes } from './tus-request.ts'
 
 /** Anybody, without a key. */
@@ -23,11 +24,40 @@ export const owner =
   (identify: Guard, uploads: Uploads): Guard =>
   async (exchange) => {
     await identify(exchange)
-    const id = exchange.req.params['id']
-    if (typeof id !== 'string' || !isUploadId(id)) throw new HttpError('not_found')
-    exchange.uploadId = id
-    await uploads.authorise(id, exchange.userId)
+    await uploads.authorise(noteUpload(exchange), exchange.userId)
   }
+
+/** Its owner, or whoever holds a token for it. */
+export const sender =
+  (identify: Identify, uploads: Uploads): Guard =>
+  async (exchange) => {
+    const allowed = await identify(exchange)
+    const id = noteUpload(exchange)
+    exchange.byUploadToken = allowed !== null
+    if (allowed === null) await uploads.authorise(id, exchange.userId)
+    else if (allowed !== id) throw new HttpError('forbidden', { detail: 'The token is for another upload.' })
+  }
+
+/** A user, by a key or token that is theirs: one for a single upload is not enough. */
+export const user =
+  (identify: Identify): Guard =>
+  (exchange) => {
+    const allowed = identify(exchange)
+    return allowed instanceof Promise ? allowed.then(refuseHolder) : refuseHolder(allowed)
+  }
+
+function refuseHolder(allowed: string | null): void {
+  if (allowed !== null)
+    throw new HttpError('forbidden', { detail: 'The token is for sending the bytes of one upload.' })
+}
+
+/** @throws {HttpError} not_found 404 for anything but an id */
+function noteUpload(exchange: Exchange): string {
+  const id = exchange.req.params['id']
+  if (typeof id !== 'string' || !isUploadId(id)) throw new HttpError('not_found')
+  exchange.uploadId = id
+  return id
+}
 
 /** An administrator. */
 export const admin =

@@ -5,16 +5,20 @@ import type { Once } from '../core/ports.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
 import type { Exchange, Guard } from './exchange.ts'
 
+/** Who holds a token for one upload must not get in the way of its owner's other requests. */
+const holderOfKeys = ({ userId, uploadId, byUploadToken }: Exchange): string =>
+  byUploadToken ? `upload:${uploadId}` : userId
+
 /**
  * What a request with an Idempotency-Key asks for, so that its repetition is known again; null without one.
  * @param asked whatever makes another request of it when it differs; JSON
  * @throws {HttpError} bad_request 400
  */
-export function onceOf({ req, userId }: Exchange, ...asked: unknown[]): Once | null {
-  const key = idempotencyKey(req)
+export function onceOf(exchange: Exchange, ...asked: unknown[]): Once | null {
+  const key = idempotencyKey(exchange.req)
   if (key === null) return null
   const fingerprint = createHash('sha256').update(canonical(asked)).digest('hex')
-  return { ownerId: userId, key, fingerprint }
+  return { ownerId: holderOfKeys(exchange), key, fingerprint }
 }
 
 function idempotencyKey(req: IncomingMessage): string | null {

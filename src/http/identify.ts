@@ -1,54 +1,64 @@
-import { createHash } from 'node:crypto'
-import type { GuessLimit, RequestLimit } from '../admission/rate-limits.ts'
-import { HttpError, throttled, type ThrottleReason } from '../core/errors.ts'
-import type { Meter } from '../core/ports.ts'
+import type { RequestLimit } from '../admission/rate-limits.ts'
+import { HttpError, throttled } from '../core/errors.ts'
 import type { Authenticate, Caller, Stranger } from './auth.ts'
-import { clientAddress } from './client-address.ts'
-import type { Exchange, Guard } from './exchange.ts'
+import type { Exchange } from './exchange.ts'
+import { guessCounter, type GuessOptions } from './guesses.ts'
+import type { ReadToken } from './upload-tokens.ts'
 
-export interface Identification {
+export interface Identification extends GuessOptions {
   authenticate: Authenticate
+  /** asked for what is neither a key nor a token of a user */
+  readUploadToken: ReadToken
   /** of each key, or user of a token */
   mayRequest: RequestLimit
-  /** of each address, for keys that are wrong */
-  mayGuess: GuessLimit
-  /** whether forwarded headers tell the truth */
-  trustProxy: boolean
-  meter: Pick<Meter, 'throttled'>
 }
 
-/** The limits count minutes. */
+/**
+ * Finds out who asks, and notes it in the exchange.
+ * @returns the one upload that they hold a token for; null for a user, who may do whatever is theirs
+ */
+export type Identify = (exchange: Exchange) => Promise<string | null> | string | null
+
+/** The limit counts minutes. */
 const RETRY_AFTER_SECONDS = 60
 
 /**
- * Finds out who asks, and notes it in the exchange. A valid key passes whatever else comes from its
- * address: those who share it with a guesser must not be shut out.
- * @throws {HttpError} missing_api_key 401, the same for every reason; throttled 429
+ * By key or token. A valid key passes whatever else comes from its address: those who share it with a
+ * guesser must not be shut out.
+ * @throws {HttpError} missing_api_key 401, the same for every reason; throttled 429; not_found 404 and gone
+ * 410, for a token whose upload is not there any more
  */
-export function identifier(options: Identification): Guard {
-  const { authenticate, mayRequest, mayGuess, trustProxy, meter } = options
-  const limited = (reason: ThrottleReason) => {
-    meter.throttled(reason)
-    return throttled(reason, RETRY_AFTER_SECONDS)
+export function identifier(options: Identification): Identify {
+  const { authenticate, readUploadToken, mayRequest, meter } = options
+  const countGuess = guessCounter(options)
+
+  const accept = (exchange: Exchange, { userId, countedBy }: Caller): void => {
+    if (!mayRequest(countedBy)) {
+      meter.throttled('api_key_rate_limit')
+      throw throttled('api_key_rate_limit', RETRY_AFTER_SECONDS)
+    }
+    exchange.userId = userId
   }
-  const refusal = ({ req }: Exchange, { presented, cause }: Stranger): HttpError => {
+  const byUploadToken = async (exchange: Exchange, { presented, cause }: Stranger): Promise<string> => {
     // Who brings nothing has guessed nothing.
-    if (presented !== null && !mayGuess(clientAddress(req, trustProxy), traceOf(presented)))
-      return limited('auth_failure_limit')
-    return new HttpError('missing_api_key', { cause, headers: { 'WWW-Authenticate': 'Bearer' } })
+    if (presented !== null) {
+      const holder = await readUploadToken(presented)
+      if (holder) {
+        accept(exchange, holder)
+        return holder.uploadId
+      }
+      countGuess(exchange.req, presented)
+    }
+    throw new HttpError('missing_api_key', { cause, headers: { 'WWW-Authenticate': 'Bearer' } })
   }
-  const accept = (exchange: Exchange, who: Caller | Stranger) => {
-    if (who.userId === null) throw refusal(exchange, who)
-    if (!mayRequest(who.countedBy)) throw limited('api_key_rate_limit')
-    exchange.userId = who.userId
+  const recognise = (exchange: Exchange, who: Caller | Stranger): Promise<string> | null => {
+    if (who.userId === null) return byUploadToken(exchange, who)
+    accept(exchange, who)
+    return null
   }
 
   return (exchange) => {
     const who = authenticate(exchange.req.headers)
-    return who instanceof Promise ? who.then((found) => accept(exchange, found)) : accept(exchange, who)
+    return who instanceof Promise ? who.then((found) => recognise(exchange, found)) : recognise(exchange, who)
   }
 }
-
-/** Enough to tell guesses apart, and nothing that leads back to them. */
-const traceOf = (presented: string): string =>
-  createHash('sha256').update(presented).digest('base64').slice(0, 12)

@@ -1,6 +1,7 @@
 import { HttpError } from '../core/errors.ts'
 import { announcedLength } from './body.ts'
 import type { Guard, OpenBody } from './exchange.ts'
+import { none } from './guards.ts'
 
 const MAX_BYTES = 64 * 1024
 
@@ -27,6 +28,15 @@ export const json =
     }
     if (body.cause) throw body.cause
     req.body = parse(Buffer.concat(pieces))
+  }
+
+/** A JSON body, or none: then nothing is asked for but what is usual. */
+export const maybeJson =
+  (openBody: OpenBody): Guard =>
+  (exchange) => {
+    if (announcedLength(exchange.req) !== 0) return json(openBody)(exchange)
+    exchange.req.body = {}
+    return none(exchange)
   }
 
 function parse(bytes: Uint8Array): unknown {

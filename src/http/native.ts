@@ -10,6 +10,7 @@ import { parseContentDigest, parseHexDigest } from './digest-headers.ts'
 import { answerEarly } from './early.ts'
 import { admitted, type Exchange, type Handler, type OpenBody } from './exchange.ts'
 import { onceOf } from './idempotency.ts'
+import { parse } from './parse.ts'
 
 const METADATA_BYTES = 4096
 const size = z.number().int().nonnegative()
@@ -55,16 +56,6 @@ const listRequest = z.object({
     .default(50),
   cursor: z.string().max(512).optional(),
 })
-
-/** @throws {HttpError} unprocessable 422 that names the first field that is wrong */
-function parse<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
-  const parsed = schema.safeParse(value)
-  if (parsed.success) return parsed.data
-  const issue = parsed.error.issues[0]
-  throw new HttpError('unprocessable', {
-    detail: `${issue?.path.join('.') || 'body'}: ${issue?.message ?? 'is not valid'}`,
-  })
-}
 
 export const init =
   (uploads: Uploads): Handler =>

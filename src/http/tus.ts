@@ -4,22 +4,19 @@ import { HttpError, locked, toHttpError } from '../core/errors.ts'
 import { APPEND_TYPE, parseBytes, TUS_VERSION, tusMetadata } from '../core/tus.ts'
 import type { Upload } from '../core/upload.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
+import { baseUrlOf, type PublicUrl } from './base-url.ts'
 import { CHECKSUM_ALGORITHMS, checksumOf } from './checksum.ts'
 import { answerEarly } from './early.ts'
 import { tusStatus } from './errors.ts'
 import { admitted, type Exchange, type Handler, type OpenBody } from './exchange.ts'
 import { creation, setExpiry } from './tus-creation.ts'
 import { createDatastore } from './tus-datastore.ts'
-import { originOf, toWebRequest } from './tus-request.ts'
+import { toWebRequest } from './tus-request.ts'
 
-export interface TusOptions {
+export interface TusOptions extends PublicUrl {
   maxUploadBytes: number
   /** parts of one final upload */
   maxConcatParts: number
-  /** what clients reach this server by, without a slash at the end; null for the request's own host */
-  publicBaseUrl: string | null
-  /** whether forwarded headers tell the truth */
-  trustProxy: boolean
 }
 
 /** Nothing waits for its signals: what a gone client stops is the body, which is ours. */
@@ -55,8 +52,7 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
     // The id that the guards have let the caller to, whatever the URL looks like.
     getFileIdFromRequest: (request) => exchangeOf(request).uploadId,
     namingFunction: (request) => exchangeOf(request).newId,
-    generateUrl: (request, { path, id }) =>
-      `${options.publicBaseUrl ?? originOf(exchangeOf(request).req, options.trustProxy)}${path}/${id}`,
+    generateUrl: (request, { path, id }) => `${baseUrlOf(exchangeOf(request).req, options)}${path}/${id}`,
     onUploadCreate: async (request, upload) => {
       creators.set(upload, exchangeOf(request))
       return {}

@@ -23,6 +23,7 @@ import {
   type CellRow,
   type UploadRow,
 } from './rows.ts'
+import { signingKey } from './signing-key.ts'
 import { cells, claimStorageId, markStaged } from './storage-notes.ts'
 import type { Client } from './statements.ts'
 import { persistently, transactor } from './transaction.ts'
@@ -98,6 +99,7 @@ export function createLedger(
     expired: (now, limit) => expired(db, now, limit),
     expire: (id, now) =>
       quota ? counting(id, (tx) => expire(tx, id, now)) : transact((tx) => expire(tx, id, now)),
+    signingKey: (fresh) => signingKey(db, fresh),
     forgetUsage: () => forgetUsage(db, dialect),
     leftovers: (tombstonesBefore, limit) => leftovers(db, tombstonesBefore, limit),
     inStatus: (status, limit) => inStatus(db, status, limit),

@@ -78,6 +78,7 @@ describe('migrate', () => {
       'idempotency_keys',
       'leases',
       'owner_usage',
+      'signing_keys',
       'uploads',
     ])
   })
@@ -104,6 +105,7 @@ describe('migrate', () => {
       'idempotency_keys',
       'leases',
       'owner_usage',
+      'signing_keys',
       'uploads',
     ])
     expect(await migrateDown(url, 99, migrations)).toEqual(all.slice(0, -1).toReversed())

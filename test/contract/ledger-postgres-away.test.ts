@@ -99,6 +99,7 @@ describe.skipIf(!postgres.available)('a PostgreSQL that goes away', () => {
       note: () => ledger.note(doneOf(), LATER),
       forget: () => ledger.forget(LATER, 1),
       forgetUsage: () => ledger.forgetUsage(),
+      signingKey: () => ledger.signingKey({ id: 'a', secret: 'b' }),
       createFinal: () => ledger.createFinal({ ...newUpload(), size: 1 }, 'key'),
       findFinal: () => ledger.findFinal('key'),
       getAll: () => ledger.getAll([id]),

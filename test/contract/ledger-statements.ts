@@ -59,6 +59,7 @@ export async function askEverything(ledger: UploadLedger): Promise<void> {
   await ledger.look(id, done, START)
   await ledger.note(done, START)
   await ledger.forget(EXPIRY, 10)
+  await ledger.signingKey({ id: 'a', secret: 'b' })
   await ledger.createFinal({ ...newUpload({ concat: 'final;/files/a' }), size: 1 }, 'key')
   await ledger.findFinal('key')
   await ledger.list({ ownerId: 'ada', limit: 1 })

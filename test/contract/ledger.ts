@@ -7,6 +7,7 @@ import type { Fixture } from './ledger-fixture.ts'
 import { remembersKeys } from './ledger-idempotency.ts'
 import { agreesWithModel } from './ledger-model.ts'
 import { keepsQuota } from './ledger-quota.ts'
+import { keepsSigningKey } from './ledger-signing-key.ts'
 import { keepsStorageNotes } from './ledger-storage.ts'
 import { keepsUploads } from './ledger-uploads.ts'
 import { movesStatuses } from './ledger-statuses.ts'
@@ -28,6 +29,7 @@ export function ledgerContract(name: string, open: (options?: LedgerLimits) => P
     describe('storage notes', () => keepsStorageNotes(current))
     describe('final uploads', () => makesFinals(current))
     describe('idempotency keys', () => remembersKeys(current))
+    describe('signing key', () => keepsSigningKey(current))
     describe('model', () => agreesWithModel(current))
     describe('quota', () => keepsQuota(open))
   })

@@ -104,6 +104,19 @@ const createUploads = (url: string): Promise<string[]> =>
     createWhole(url, { 'Upload-Concat': 'partial' }),
   ])
 
+/** A link to one of Alice's, and tokens for the first of them. */
+async function signedFor(
+  url: string,
+  uploads: readonly string[],
+): Promise<Omit<World, 'uploads' | 'victim'>> {
+  const call = clientOf(url)
+  const tokens = await Promise.all(
+    uploads.slice(0, 2).map(async (id) => (await call('POST', `/v1/uploads/${id}/tokens`)).json.token),
+  )
+  const { json } = await call('POST', `/v1/uploads/${uploads.at(-2)}/links`)
+  return { link: json.url.split('/').at(-1), tokens }
+}
+
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /** What lies in the folder and is neither the database nor the bytes of an upload. */
@@ -118,14 +131,19 @@ test(
   async () => {
     const { server, outside } = await serverInside()
     const { url, lines } = server
-    const world: World = { uploads: await createUploads(url), victim: await createUpload(url, ALICE) }
+    const uploads = await createUploads(url)
+    const signed = await signedFor(url, uploads)
+    const world: World = { uploads, ...signed, victim: await createUpload(url, ALICE) }
     const numbers = only === undefined ? Array.from({ length: count }, (_, at) => at) : [Number(only)]
     const complaints: string[] = []
     const seen = new Map<string, number>()
     const player = async () => {
       for (let number = numbers.shift(); number !== undefined; number = numbers.shift()) {
         // What was deleted or completed answers all alike.
-        if (number % 50 === 49) world.uploads = await createUploads(url)
+        if (number % 50 === 49) {
+          world.uploads = await createUploads(url)
+          Object.assign(world, await signedFor(url, world.uploads))
+        }
         const it = caseOf(seed, number, world)
         const told = await play(url, it)
         const wrong = complaint(it, told)
@@ -144,7 +162,8 @@ test(
     // 503 is what a writer gets whose upload another connection deletes.
     expect(lines.filter(({ status, level }) => Number(level) >= 50 && status !== 503)).toEqual([])
     const text = JSON.stringify(lines)
-    for (const secret of [ALICE, BOB, JWT_SECRET, 'eyJ']) expect(text).not.toContain(secret)
+    for (const secret of [ALICE, BOB, JWT_SECRET, 'eyJ', 'link1.', 'upload1.'])
+      expect(text).not.toContain(secret)
     const call = clientOf(url)
     await untilInflight(call, 0)
     expect((await call('GET', `/v1/uploads/${world.victim}`)).json).toMatchObject({

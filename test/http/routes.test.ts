@@ -4,9 +4,11 @@ import { routes, type App, type Method } from '../../src/app.ts'
 import { nobody } from '../../src/http/guards.ts'
 import { clientOf, patchAt, TUS, type Client } from '../support/client.ts'
 import { ALICE, BOB, startTestServer } from '../support/server.ts'
+import { holderOf } from '../support/tokens.ts'
 
 interface Rule {
-  who: 'nobody' | 'any user' | 'owner' | 'admin' | 'scraper'
+  /** a sender is the owner, or who holds a token for the upload */
+  who: 'nobody' | 'any user' | 'owner' | 'sender' | 'link holder' | 'admin' | 'scraper'
   /** the status for who may come */
   ok: number
   headers?: Record<string, string>
@@ -22,18 +24,22 @@ const INIT = '{"file_name":"a","file_size":5}'
 const RULES: Record<string, Rule> = {
   'POST /v1/uploads/init': { who: 'any user', ok: 201, headers: JSON_TYPE, body: INIT },
   'GET /v1/uploads': { who: 'any user', ok: 200 },
-  'GET /v1/uploads/:id': { who: 'owner', ok: 200 },
+  'GET /v1/uploads/:id': { who: 'sender', ok: 200 },
   'DELETE /v1/uploads/:id': { who: 'owner', ok: 204 },
-  'PUT /v1/uploads/:id/chunks/:index': { who: 'owner', ok: 202, body: 'hello' },
+  'PUT /v1/uploads/:id/chunks/:index': { who: 'sender', ok: 202, body: 'hello' },
   'DELETE /v1/uploads/:id/chunks/:index': { who: 'owner', ok: 204 },
-  'GET /v1/uploads/:id/missing-chunks': { who: 'owner', ok: 200 },
-  'POST /v1/uploads/:id/complete': { who: 'owner', ok: 200, whole: true },
+  'GET /v1/uploads/:id/missing-chunks': { who: 'sender', ok: 200 },
+  'POST /v1/uploads/:id/complete': { who: 'sender', ok: 200, whole: true },
   'HEAD /v1/uploads/:id/download': { who: 'owner', ok: 200, whole: true },
   'GET /v1/uploads/:id/download': { who: 'owner', ok: 200, whole: true },
+  'POST /v1/uploads/:id/links': { who: 'owner', ok: 201 },
+  'POST /v1/uploads/:id/tokens': { who: 'owner', ok: 201 },
+  'HEAD /v1/links/:token': { who: 'link holder', ok: 200 },
+  'GET /v1/links/:token': { who: 'link holder', ok: 200 },
   'OPTIONS /files{/:id}': { who: 'nobody', ok: 204 },
   'POST /files': { who: 'any user', ok: 201, headers: { ...TUS, 'Upload-Length': '5' } },
-  'HEAD /files/:id': { who: 'owner', ok: 200, headers: TUS },
-  'PATCH /files/:id': { who: 'owner', ok: 204, headers: patchAt(0), body: 'hello' },
+  'HEAD /files/:id': { who: 'sender', ok: 200, headers: TUS },
+  'PATCH /files/:id': { who: 'sender', ok: 204, headers: patchAt(0), body: 'hello' },
   'DELETE /files/:id': { who: 'owner', ok: 204, headers: TUS },
   'GET /files/:id': { who: 'owner', ok: 200, whole: true },
   'POST /v1/admin/cleanup': { who: 'admin', ok: 200 },
@@ -50,8 +56,8 @@ const METRICS_TOKEN = 'metrics-token'
 const table = routes({ tus: {}, operations: {}, identification: {}, adminUserIds: [] } as unknown as App)
 const named = table.map(([method, path, who]) => ({ name: `${method} ${path}`, method, path, guard: who }))
 const ruled = named.flatMap((row) => (RULES[row.name] ? [{ ...row, ...(RULES[row.name] as Rule) }] : []))
-const guarded = ruled.filter(({ who }) => who !== 'nobody')
-const by = (wanted: Rule['who']) => ruled.filter(({ who }) => who === wanted)
+const guarded = ruled.filter(({ who }) => who !== 'nobody' && who !== 'link holder')
+const by = (...wanted: Rule['who'][]) => ruled.filter(({ who }) => wanted.includes(who))
 
 test('every route has a rule, every rule a route, and no row stands twice', () => {
   expect(named.map(({ name }) => name).toSorted()).toEqual(Object.keys(RULES).toSorted())
@@ -91,7 +97,7 @@ describe('on the running server', () => {
     return id
   }
   const pathOf = (path: string, id: string) =>
-    path.replace('{/:id}', '').replace(':id', id).replace(':index', '0')
+    path.replace('{/:id}', '').replace(':id', id).replace(':index', '0').replace(':token', id)
   const ask = async (
     call: Client,
     { method, path, headers = {}, body }: Pick<Rule, 'headers' | 'body'> & { method: string; path: string },
@@ -121,22 +127,83 @@ describe('on the running server', () => {
     expect(statuses).toEqual(statuses.map(() => 401))
   })
 
-  test.each(by('owner'))("$name on another user's upload is 403, and changes nothing", async (route) => {
-    const id = await create(route.whole)
-    const before = (await alice('GET', `/v1/uploads/${id}`)).json
-    expect(await ask(bob(), route, id)).toBe(403)
-    expect(await ask(clientOf(url, ADMIN), route, id)).toBe(403)
-    expect((await alice('GET', `/v1/uploads/${id}`)).json).toEqual(before)
-  })
+  test.each(by('owner', 'sender'))(
+    "$name on another user's upload is 403, and changes nothing",
+    async (route) => {
+      const id = await create(route.whole)
+      const before = (await alice('GET', `/v1/uploads/${id}`)).json
+      expect(await ask(bob(), route, id)).toBe(403)
+      expect(await ask(clientOf(url, ADMIN), route, id)).toBe(403)
+      expect((await alice('GET', `/v1/uploads/${id}`)).json).toEqual(before)
+    },
+  )
 
-  test.each(by('owner'))('$name of the own upload is $ok', async (route) => {
+  test.each(by('owner', 'sender'))('$name of the own upload is $ok', async (route) => {
     expect(await ask(alice, route, await create(route.whole))).toBe(route.ok)
   })
 
-  test.each(by('owner'))('$name on an upload that never was is 404, whoever asks', async (route) => {
-    for (const id of [randomUUID(), 'x', '..', '%2e%2e%2fuploads.db'])
-      for (const call of [alice, bob()]) expect([id, await ask(call, route, id)]).toEqual([id, 404])
+  test.each(by('owner', 'sender'))(
+    '$name on an upload that never was is 404, whoever asks',
+    async (route) => {
+      for (const id of [randomUUID(), 'x', '..', '%2e%2e%2fuploads.db'])
+        for (const call of [alice, bob()]) expect([id, await ask(call, route, id)]).toEqual([id, 404])
+    },
+  )
+
+  describe('with a token for the upload', () => {
+    const withToken = async (id: string): Promise<Client> => {
+      const { json } = await alice('POST', `/v1/uploads/${id}/tokens`)
+      return holderOf(url, json.token)
+    }
+    /** Before it is complete: there are no tokens for a complete one. */
+    const createWithToken = async (whole = false): Promise<[string, Client]> => {
+      const id = await create()
+      const call = await withToken(id)
+      if (whole) await alice('PUT', `/v1/uploads/${id}/chunks/0`, { body: 'hello' })
+      return [id, call]
+    }
+
+    test.each(by('sender'))('$name is $ok, and 403 on any other upload', async (route) => {
+      const [id, call] = await createWithToken(route.whole)
+      expect(await ask(call, route, id)).toBe(route.ok)
+      expect(await ask(call, route, await create(route.whole))).toBe(403)
+      expect(await ask(call, route, randomUUID())).toBe(403)
+      expect(await ask(call, route, 'x')).toBe(404)
+    })
+
+    test.each(by('owner', 'any user', 'admin'))('$name is 403, and changes nothing', async (route) => {
+      const [id, call] = await createWithToken(route.whole)
+      const before = (await alice('GET', `/v1/uploads/${id}`)).json
+      expect(await ask(call, route, id)).toBe(403)
+      expect((await alice('GET', `/v1/uploads/${id}`)).json).toEqual(before)
+    })
+
+    test('a POST that stands for DELETE is 403, and one for PATCH is let in', async () => {
+      const [id, call] = await createWithToken()
+      const post = { method: 'POST', path: '/files/:id' }
+      expect(await ask(call, { ...post, headers: TUS }, id, { 'X-HTTP-Method-Override': 'DELETE' })).toBe(403)
+      const patch = { ...post, headers: patchAt(0), body: 'hello' }
+      expect(await ask(call, patch, id, { 'X-HTTP-Method-Override': 'PATCH' })).toBe(204)
+    })
+
+    test('the metrics are not for its holder', async () => {
+      const [, call] = await createWithToken()
+      expect((await call('GET', '/metrics')).status).toBe(401)
+    })
   })
+
+  test.each(by('link holder'))(
+    '$name is $ok with a link and without a key, and 404 for what is no link, whatever key comes along',
+    async (route) => {
+      const id = await create(true)
+      const { json } = await alice('POST', `/v1/uploads/${id}/links`)
+      const link = json.url.split('/').at(-1)
+      expect(await ask(nobodyAtAll(), route, link)).toBe(route.ok)
+      expect(await ask(clientOf(url, 'no-such-key'), route, link)).toBe(route.ok)
+      for (const token of [id, 'x', `${link}x`, '%2e%2e'])
+        for (const call of [nobodyAtAll(), alice, bob()]) expect(await ask(call, route, token)).toBe(404)
+    },
+  )
 
   test.each(by('any user'))('$name is $ok for any user', async (route) => {
     expect([await ask(alice, route, ''), await ask(bob(), route, '')]).toEqual([route.ok, route.ok])
@@ -207,7 +274,7 @@ describe('on the running server', () => {
       const id = await create(route.whole)
       const head = { ...route, method: 'HEAD' }
       expect(await ask(nobodyAtAll(), head, id)).toBe(401)
-      if (route.who === 'owner') expect(await ask(bob(), head, id)).toBe(403)
+      if (route.who === 'owner' || route.who === 'sender') expect(await ask(bob(), head, id)).toBe(403)
     },
   )
 })

@@ -9,6 +9,8 @@ import { createApp } from '../../src/app.ts'
 import type { Admission, ChunkStore, Gate, Turn } from '../../src/core/ports.ts'
 import { createAuthenticator } from '../../src/http/auth.ts'
 import { openBody } from '../../src/http/body.ts'
+import { createSigner } from '../../src/http/signer.ts'
+import { tokenReader } from '../../src/http/upload-tokens.ts'
 import { createMetrics } from '../../src/observe/metrics.ts'
 import { useUploads } from './uploads.ts'
 
@@ -33,11 +35,18 @@ export async function useCountedServer(
   const { meter } = createMetrics()
   const { gate, waits } = counted(createGate({ ...limits, admissionWaitMs: 0 }, meter))
   const apiKeys = new Map(users.map((user) => [user, user]))
+  const links = {
+    signer: createSigner(async () => [{ id: 'a', secret: 'b' }]),
+    now: () => new Date(),
+    linkDefaultSeconds: 1,
+    linkMaxSeconds: 1,
+  }
   const app = createApp({
     uploads,
     gate,
     identification: {
       authenticate: createAuthenticator({ authMode: 'api_key', apiKeys, jwt: null }),
+      readUploadToken: tokenReader(uploads, links),
       mayRequest: createRequestLimit(0),
       mayGuess: createGuessLimit(0),
       trustProxy: false,
@@ -46,6 +55,7 @@ export async function useCountedServer(
     adminUserIds: [],
     openBody: ({ req, res }) => openBody(req, res, { idleTimeoutMs: 60_000 }),
     tus: { maxUploadBytes: 1e9, maxConcatParts: 1, publicBaseUrl: null, trustProxy: false },
+    links,
     corsAllowedOrigins: [],
     operations: {
       version: '0',

@@ -1,4 +1,5 @@
 import { createHmac, sign, type KeyObject } from 'node:crypto'
+import { clientOf, type Client } from './client.ts'
 
 export const JWT_SECRET = 'a secret of tests that is long enough, even for HS512: it has 72 bytes!!'
 
@@ -27,3 +28,9 @@ export const tokenFor = (sub: string, more: object = {}): string =>
   tokenOf({ sub, exp: inSeconds(3600), ...more })
 
 export const bearer = (token: string) => ({ Authorization: `Bearer ${token}` })
+
+/** Somebody who has nothing but the token. */
+export const holderOf =
+  (url: string, token: string): Client =>
+  (method, path, request) =>
+    clientOf(url, null)(method, path, { ...request, headers: { ...request?.headers, ...bearer(token) } })

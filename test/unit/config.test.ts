@@ -35,6 +35,9 @@ const NO_NUMBERS = ['-1', '1.5', '1e3', '0x10', 'abc', ' 7', '7 ', '+7', '٣', '
 /** Over 2^53-1, where numbers begin to lie, and over everything. */
 const HUGE = ['9007199254740992', '9007199254740993', '9'.repeat(400)]
 
+/** As short as one may be. */
+const SECRET = 's'.repeat(32)
+
 const count = (key: keyof Config, unset: number): Row => ({
   key,
   unset,
@@ -349,6 +352,51 @@ const VARIABLES: Record<string, Row> = {
     bad: ['yes', 'TRUE', '2'],
     must: /true or false$/,
   },
+  LINK_KEYS: {
+    key: 'linkKeys',
+    unset: [],
+    good: [
+      [`a:${SECRET}`, [{ id: 'a', secret: SECRET }]],
+      [
+        ` new-1:${SECRET} , old_1:x:${SECRET},`,
+        [
+          { id: 'new-1', secret: SECRET },
+          { id: 'old_1', secret: `x:${SECRET}` },
+        ],
+      ],
+      [`a:${'ü'.repeat(16)}`, [{ id: 'a', secret: 'ü'.repeat(16) }]],
+    ],
+    bad: [
+      SECRET,
+      `:${SECRET}`,
+      `a.b:${SECRET}`,
+      `${'a'.repeat(33)}:${SECRET}`,
+      `a:${SECRET.slice(1)}`,
+      `a:${SECRET},b`,
+      `a:${SECRET},a:x${SECRET}`,
+    ],
+    must: /id:secret pairs.*32 bytes or more$/,
+  },
+  LINK_DEFAULT_SECONDS: {
+    key: 'linkDefaultSeconds',
+    unset: 3600,
+    good: [
+      ['1', 1],
+      ['604800', 604_800],
+    ],
+    bad: ['0', '315360001', ...NO_NUMBERS, ...HUGE],
+    must: /seconds from 1 to 315360000$/,
+  },
+  LINK_MAX_SECONDS: {
+    key: 'linkMaxSeconds',
+    unset: 604_800,
+    good: [
+      ['1', 1],
+      ['315360000', 315_360_000],
+    ],
+    bad: ['0', '315360001', ...NO_NUMBERS, ...HUGE],
+    must: /seconds from 1 to 315360000$/,
+  },
   METRICS_TOKEN: { key: 'metricsToken', unset: null, good: [['secret', 'secret']], bad: [], must: /token/ },
   LOG_LEVEL: {
     key: 'logLevel',
@@ -423,8 +471,16 @@ it('a complaint never shows the value, which may be a secret', () => {
   const secret = 'hunter2'
   const line = complaint({ API_KEY_MAPPINGS: secret })
   expect(line).not.toContain(secret)
+  expect(complaint({ LINK_KEYS: `a:${secret}` })).not.toContain(secret)
   for (const url of [`mysql://root:${secret}@db/a`, `postgresql://root:${secret}/@db/a`])
     expect(complaint({ DATABASE_URL: url })).not.toContain(secret)
+})
+
+it('no link is good for longer by default than it may be', () => {
+  expect(parseConfig({ LINK_MAX_SECONDS: '60' })).toMatchObject({
+    linkDefaultSeconds: 60,
+    linkMaxSeconds: 60,
+  })
 })
 
 describe('API keys', () => {

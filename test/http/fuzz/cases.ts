@@ -2,7 +2,7 @@ import { routes, type App } from '../../../src/app.ts'
 import { ALICE, BOB } from '../../support/server.ts'
 import { tokenFor } from '../../support/tokens.ts'
 import { chanceOf, type Chance } from './chance.ts'
-import { AMBIGUOUS_LENGTHS, BAD_CHUNKS, HEADERS, NUMBERS, ODD_LINES, SEGMENTS } from './words.ts'
+import { AMBIGUOUS_LENGTHS, BAD_CHUNKS, HEADERS, NUMBERS, ODD_LINES, SEGMENTS, SIGNED } from './words.ts'
 
 export interface Case {
   /**
@@ -20,6 +20,9 @@ export interface Case {
 export interface World {
   /** uploads of Alice's and of Bob's that may suffer; new ones from time to time */
   uploads: readonly string[]
+  /** what stands behind /v1/links/ of one of Alice's, and her tokens for some that are in `uploads` */
+  link: string
+  tokens: readonly string[]
   /** one of Alice's that nothing may happen to */
   victim: string
 }
@@ -66,7 +69,7 @@ function request(chance: Chance, world: World, { odd, alone }: Manner, always: s
   const head = [
     `${chance.percent(10) ? chance.oneOf(METHODS) : method} ${target(chance, world, path)} ${version}`,
     `Host: ${chance.percent(80) ? 'a' : chance.oneOf(HOSTS)}`,
-    ...headers(chance, method, alone),
+    ...headers(chance, world, method, alone),
     ...always,
     ...(odd ? [chance.oneOf(ODD_LINES)] : []),
     ...lines,
@@ -74,13 +77,16 @@ function request(chance: Chance, world: World, { odd, alone }: Manner, always: s
   return Buffer.concat([Buffer.from([...head, '', ''].join('\r\n'), 'latin1'), bytes])
 }
 
-function target(chance: Chance, { uploads }: World, path: string): string {
+function target(chance: Chance, { uploads, link, tokens }: World, path: string): string {
   const segment = () => (chance.percent(70) ? chance.oneOf(uploads) : chance.oneOf(SEGMENTS))
   const index = () => (chance.percent(70) ? String(chance.below(3)) : chance.oneOf([...SEGMENTS, ...NUMBERS]))
   const filled = path
     .replace('{/:id}', chance.percent(50) ? `/${segment()}` : '')
     .replace(':id', segment)
     .replace(':index', index)
+    .replace(':token', () =>
+      chance.percent(50) ? link : chance.oneOf([...SIGNED, ...SEGMENTS, ...tokens, `${link}x`]),
+    )
   const odd = chance.percent(8) ? chance.oneOf(['//', '/./', '/../', '/%2e/', ';x=1/']) : ''
   const query = chance.percent(15)
     ? chance.oneOf(['?', '?x', '?limit=0', '?limit=5&cursor=x', '?cursor=%00', '??', '?a[b]=c'])
@@ -95,7 +101,7 @@ function target(chance: Chance, { uploads }: World, path: string): string {
   )
 }
 
-function headers(chance: Chance, method: string, alone: boolean): string[] {
+function headers(chance: Chance, { tokens }: World, method: string, alone: boolean): string[] {
   // Node drops what comes in one packet with a request that asks for another protocol.
   const names = Object.keys(HEADERS).filter((name) => alone || name !== 'Upgrade')
   const said = chance.someOf(names, 5).map((name) => `${name}: ${chance.oneOf(HEADERS[name] ?? [''])}`)
@@ -105,7 +111,7 @@ function headers(chance: Chance, method: string, alone: boolean): string[] {
   const type = method === 'PATCH' ? 'application/offset+octet-stream' : 'application/json'
   const key = chance.percent(90)
     ? `X-API-Key: ${chance.oneOf(KEYS)}`
-    : `Authorization: Bearer ${tokenFor('alice')}`
+    : `Authorization: Bearer ${chance.oneOf([tokenFor('alice'), ...tokens, ...SIGNED])}`
   return [...usual, ...(chance.percent(80) ? [`Content-Type: ${type}`] : []), key, ...said]
 }
 
@@ -122,8 +128,21 @@ const JSONS = [
   '',
 ]
 
+const WISHES = [
+  '{}',
+  '{"expires_in":60,"disposition":"inline"}',
+  '{"expires_in":null,"disposition":null}',
+  '{"expires_in":1e308}',
+  '{"expires_in":-1}',
+  '{"expires_in":"60","disposition":{"__proto__":1}}',
+  '[]',
+  'null',
+  '',
+]
+
 const bodyFor = (chance: Chance, method: string, path: string): Buffer => {
   if (path.endsWith('init') && chance.percent(80)) return Buffer.from(chance.oneOf(JSONS))
+  if (/(links|tokens)$/.test(path) && chance.percent(90)) return Buffer.from(chance.oneOf(WISHES))
   if (method === 'PUT' && chance.percent(70)) return Buffer.alloc(100, 'x')
   if (!['PUT', 'PATCH', 'POST'].includes(method) && chance.percent(80)) return Buffer.alloc(0)
   const length = chance.oneOf(LENGTHS)

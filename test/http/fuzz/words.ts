@@ -37,6 +37,18 @@ export const SEGMENTS = [
   '*',
 ]
 
+/** In place of what was signed. */
+export const SIGNED = [
+  'link1',
+  'link1.',
+  'link1.....',
+  `link1.${'.'.repeat(280)}`,
+  `link1.a.${'0'.repeat(8)}-0000-4000-8000-${'0'.repeat(12)}.9999999999.inline.${'A'.repeat(43)}`,
+  'upload1.__proto__.x.0.x',
+  `upload1.a.${'0'.repeat(8)}-0000-4000-8000-${'0'.repeat(12)}.0.${'A'.repeat(43)}`,
+  `upload1.${'a.'.repeat(4000)}a`,
+]
+
 /** In place of a number of bytes. */
 export const NUMBERS = [
   '0',
