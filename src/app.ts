@@ -14,6 +14,7 @@ import * as native from './http/native.ts'
 import * as operate from './http/operations.ts'
 import { overrideMethod } from './http/tus-request.ts'
 import { createTus, type TusOptions } from './http/tus.ts'
+import * as webhooks from './http/webhooks.ts'
 import type { RequestLine } from './observe/log.ts'
 import type { Uploads } from './uploads/use-cases.ts'
 
@@ -26,6 +27,7 @@ export interface App {
   tus: TusOptions
   corsAllowedOrigins: readonly string[]
   operations: operate.Operations
+  deadLetters: webhooks.DeadLetters
   metricsToken: string | null
   /** how long a client may not take a byte of its download */
   stallTimeoutMs: number
@@ -45,6 +47,7 @@ export function routes({
   openBody,
   tus,
   operations,
+  deadLetters,
   metricsToken,
   stallTimeoutMs,
 }: App): Route[] {
@@ -87,6 +90,8 @@ export function routes({
     ['GET',     '/files/:id',                    owner,     none,      download],
 
     ['POST',    '/v1/admin/cleanup',             admin,     none,      operate.cleanup(operations)],
+    ['GET',     '/v1/admin/webhooks/dead',       admin,     none,      webhooks.listDead(deadLetters)],
+    ['POST',    '/v1/admin/webhooks/:event_id/replay', admin, none,    webhooks.replay(deadLetters)],
 
     ['GET',     '/health',                       nobody,    none,      operate.health()],
     ['GET',     '/ready',                        nobody,    none,      operate.ready(operations)],

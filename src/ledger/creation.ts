@@ -3,14 +3,21 @@ import type { Done, UploadLedger } from '../core/ports.ts'
 import { reservedBytes } from '../core/quota.ts'
 import type { NewUpload, Upload } from '../core/upload.ts'
 import { look, note } from './keys.ts'
+import type { Outbox } from './outbox.ts'
 import type { Quota } from './quota.ts'
 import { toUpload, UPLOAD_COLUMNS, type UploadRow } from './rows.ts'
 import type { Client, Transact } from './transaction.ts'
 
 type Creation = Pick<UploadLedger, 'create' | 'createOnce' | 'createFinal'>
 
-/** Without a key and a quota, creating is one statement. */
-export function createCreation(db: Client, transact: Transact, quota: Quota | null): Creation {
+/** Without a key, a quota and an outbox, creating is one statement. */
+export function createCreation(
+  db: Client,
+  transact: Transact,
+  quota: Quota | null,
+  outbox: Outbox | null,
+): Creation {
+  const isOne = quota === null && outbox === null
   /** Runs `work` within the owner's quota. What is counted for it stays counted, though it be refused. */
   const within = async <T>({ ownerId }: NewUpload, work: (tx: Client) => Promise<T>): Promise<T> => {
     try {
@@ -25,13 +32,14 @@ export function createCreation(db: Client, transact: Transact, quota: Quota | nu
   const add = async (tx: Client, upload: Upload, concatKey: string | null = null): Promise<boolean> => {
     if (!(await insert(tx, upload, concatKey))) return false
     await quota?.charge(tx, upload.ownerId, reservedBytes(upload))
+    await outbox?.record(tx, [{ type: 'upload.created', upload }])
     return true
   }
 
   const creation: Creation = {
     async create(fresh) {
       const upload = initiated(fresh)
-      await (quota ? within(fresh, (tx) => add(tx, upload)) : add(db, upload))
+      await (isOne ? add(db, upload) : within(fresh, (tx) => add(tx, upload)))
       return upload
     },
     async createOnce(fresh, done) {
@@ -48,7 +56,7 @@ export function createCreation(db: Client, transact: Transact, quota: Quota | nu
     },
     async createFinal(fresh, key) {
       const upload = finalizing(fresh)
-      const added = await (quota ? within(fresh, (tx) => add(tx, upload, key)) : add(db, upload, key))
+      const added = await (isOne ? add(db, upload, key) : within(fresh, (tx) => add(tx, upload, key)))
       if (added) return upload
       // One that was deleted between the two statements has given its key back.
       return (await findFinal(db, key)) ?? creation.createFinal(fresh, key)

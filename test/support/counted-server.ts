@@ -47,6 +47,7 @@ export async function useCountedServer(
     openBody: ({ req, res }) => openBody(req, res, { idleTimeoutMs: 60_000 }),
     tus: { maxUploadBytes: 1e9, maxConcatParts: 1, publicBaseUrl: null, trustProxy: false },
     corsAllowedOrigins: [],
+    deadLetters: { dead: async () => [], replay: async () => 0 },
     operations: {
       version: '0',
       draining: () => false,
