@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Deliveries, Delivery } from '../core/events.ts'
 import { retryIn } from './backoff.ts'
+import { createBell } from './bell.ts'
 import type { Send } from './send.ts'
 
 /** Of one receiver, at a time: one that is slow or away keeps no other waiting. */
@@ -32,7 +33,9 @@ export interface Dispatcher {
 /** Takes a receiver's events to it, for as long as the process runs. Others may do the same. */
 export function startDispatcher(dispatch: Dispatch): Dispatcher {
   const { endpoint, deliveries, limits } = dispatch
-  const stopping = new AbortController()
+  /** An end makes room, and lets the next event of its upload go. */
+  const bell = createBell()
+  let stopping = false
   const cutting = new AbortController()
   const sending = new Set<Promise<void>>()
   let troubled = false
@@ -64,23 +67,27 @@ export function startDispatcher(dispatch: Dispatch): Dispatcher {
   }
 
   const run = async (): Promise<void> => {
-    while (!stopping.signal.aborted) {
+    while (!stopping) {
       const free = AT_A_TIME - sending.size
       const leaseMs = limits.timeoutMs + MARGIN_MS
       const due = free > 0 ? await minding(deliveries.claim(endpoint, free, leaseMs)) : []
       for (const delivery of due ?? []) {
-        const over: Promise<void> = deliver(delivery).finally(() => sending.delete(over))
+        const over: Promise<void> = deliver(delivery).finally(() => {
+          sending.delete(over)
+          bell.ring()
+        })
         sending.add(over)
       }
-      // An end makes room, and lets the next event of its upload go.
-      await Promise.race([pause(LOOK_MS, stopping.signal), ...(due === null ? [] : sending)])
+      // A little more or less, so that processes that were started together don't keep step.
+      await bell.wait(LOOK_MS * (0.75 + Math.random() / 2))
     }
   }
 
   const running = run()
   return {
     async stop(patienceMs) {
-      stopping.abort()
+      stopping = true
+      bell.ring()
       const over = running.then(() => Promise.all(sending))
       await Promise.race([over, sleep(patienceMs, undefined, { ref: false })])
       cutting.abort()
@@ -89,7 +96,3 @@ export function startDispatcher(dispatch: Dispatch): Dispatcher {
     },
   }
 }
-
-/** A little more or less, so that processes that were started together don't keep step. */
-const pause = (ms: number, signal: AbortSignal) =>
-  sleep(ms * (0.75 + Math.random() / 2), undefined, { signal }).catch(() => {})

@@ -18,7 +18,14 @@ const MOST_ANSWER_BYTES = 64 * 1024
 export const sender =
   ({ secrets, timeoutMs, version }: Sender): Send =>
   async (endpoint, { eventId, body }, signal) => {
-    const late = AbortSignal.timeout(timeoutMs)
+    const ending = new AbortController()
+    let late = false
+    const end = () => ending.abort()
+    const timer = setTimeout(() => {
+      late = true
+      end()
+    }, timeoutMs)
+    signal.addEventListener('abort', end)
     try {
       const response = await fetch(endpoint, {
         method: 'POST',
@@ -29,14 +36,17 @@ export const sender =
           ...signed({ id: eventId, body, at: new Date() }, secrets),
         },
         redirect: 'manual',
-        signal: AbortSignal.any([late, signal]),
+        signal: ending.signal,
       })
       await drop(response)
       if (response.ok) return null
       const isRedirect = response.status >= 300 && response.status < 400
       return `status ${response.status}${isRedirect ? ', and redirects are not followed' : ''}`
     } catch (error) {
-      return late.aborted ? `no answer within ${timeoutMs / 1000} s` : wordsOf(error)
+      return late ? `no answer within ${timeoutMs / 1000} s` : wordsOf(error)
+    } finally {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', end)
     }
   }
 

@@ -164,9 +164,9 @@ interface DeadRow {
 
 async function dead(db: Client, limit: number, before = Number.MAX_SAFE_INTEGER): Promise<DeadLetter[]> {
   const rows = await db.$queryRaw<DeadRow[]>`
-    SELECT ${SEQ}, endpoint, body, attempts, last_error, last_attempt_at_ms FROM webhook_deliveries
-    WHERE state = 'DEAD' AND seq < ${before}
-    ORDER BY seq DESC LIMIT ${limit}`
+    SELECT ${SEQ}, endpoint, body, attempts, last_error, last_attempt_at_ms FROM webhook_deliveries d
+    WHERE state = 'DEAD' AND d.seq < ${before}
+    ORDER BY d.seq DESC LIMIT ${limit}`
   return rows.map((row) => ({
     seq: Number(row.seq),
     endpoint: row.endpoint,
