@@ -55,7 +55,7 @@ async function drop({ body }: Response): Promise<void> {
   if (!body) return
   let bytes = 0
   try {
-    for await (const piece of body) {
+    for await (const piece of body as AsyncIterable<Uint8Array>) {
       bytes += piece.length
       if (bytes > MOST_ANSWER_BYTES) break
     }

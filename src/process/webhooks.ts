@@ -62,7 +62,7 @@ export function startWebhooks({ webhooks, deliveries, metrics, log, version }: W
       clearInterval(timer)
       stopping.abort()
       // A sweep that is broken off goes on with the next, of any process.
-      await Promise.all([...dispatchers.map((dispatcher) => dispatcher.stop(patienceMs))])
+      await Promise.all(dispatchers.map((dispatcher) => dispatcher.stop(patienceMs)))
     },
   }
 }
