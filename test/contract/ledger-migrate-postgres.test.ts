@@ -14,7 +14,15 @@ import { eventually } from '../support/slow-request.ts'
 const postgres = await findPostgres()
 const PRISMA = join(import.meta.dirname, '..', '..', 'prisma')
 const SECOND = '20990101000000_second'
-const TABLES = ['_prisma_migrations', 'chunks', 'idempotency_keys', 'leases', 'owner_usage', 'uploads']
+const TABLES = [
+  '_prisma_migrations',
+  'chunks',
+  'idempotency_keys',
+  'leases',
+  'owner_usage',
+  'uploads',
+  'webhook_deliveries',
+]
 
 describe.skipIf(!postgres.available)('migrate on PostgreSQL', () => {
   let url: string

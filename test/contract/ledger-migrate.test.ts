@@ -56,7 +56,11 @@ function inDatabase<T>(work: (client: Database.Database) => T): T {
 
 const tables = () =>
   inDatabase((client) =>
-    (client.prepare(`SELECT name FROM sqlite_master WHERE type = 'table'`).all([]) as { name: string }[])
+    (
+      client
+        .prepare(`SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`)
+        .all([]) as { name: string }[]
+    )
       .map(({ name }) => name)
       .toSorted(),
   )
@@ -79,6 +83,7 @@ describe('migrate', () => {
       'leases',
       'owner_usage',
       'uploads',
+      'webhook_deliveries',
     ])
   })
 
@@ -105,6 +110,7 @@ describe('migrate', () => {
       'leases',
       'owner_usage',
       'uploads',
+      'webhook_deliveries',
     ])
     expect(await migrateDown(url, 99, migrations)).toEqual(all.slice(0, -1).toReversed())
     expect(tables()).toEqual(['_prisma_migrations'])
