@@ -44,9 +44,12 @@ const isDatabaseUrl = (text: string): boolean =>
 const bucketName = z.string().regex(/^([\w.-]{3,255})?$/)
 const endpointUrl = z.string().refine((text) => text === '' || isHttpUrl(text))
 
-/** Where events go. A query may be part of it. What a user or a password says would be sent in no request. */
+/**
+ * Where events go. A query may be part of it. What a user or a password says would be sent in no request, and
+ * no index of PostgreSQL takes what is much longer.
+ */
 const isReceiverUrl = (text: string): boolean =>
-  /^https?:\/\/[^\s/?#@]+([/?][^\s#]*)?$/.test(text) && URL.canParse(text)
+  text.length <= 2_000 && /^https?:\/\/[^\s/?#@]+([/?][^\s#]*)?$/.test(text) && URL.canParse(text)
 
 /** Base64 of 24 to 64 bytes, behind `whsec_` or not, as Standard Webhooks writes secrets. */
 const webhookSecret = z

@@ -11,6 +11,8 @@ export interface Sender {
 /** Takes an event to its receiver. @returns why it has not arrived; null when it has */
 export type Send = (endpoint: string, delivery: Delivery, signal: AbortSignal) => Promise<string | null>
 
+/** of what went wrong */
+const MOST_WORDS = 300
 /** What is read of an answer, so that its connection can be used again. What it says does not matter. */
 const MOST_ANSWER_BYTES = 64 * 1024
 
@@ -68,6 +70,9 @@ async function drop({ body }: Response): Promise<void> {
 function wordsOf(error: unknown): string {
   let innermost = error
   while (innermost instanceof Error && innermost.cause !== undefined) innermost = innermost.cause
-  if (!(innermost instanceof Error)) return String(innermost)
-  return 'code' in innermost && typeof innermost.code === 'string' ? innermost.code : innermost.message
+  if (innermost instanceof Error && 'code' in innermost && typeof innermost.code === 'string')
+    return innermost.code
+  const words = innermost instanceof Error ? innermost.message : String(innermost)
+  // They may have come from the other side, and not every database stores everything.
+  return words.slice(0, MOST_WORDS).replaceAll('\0', '').toWellFormed()
 }

@@ -7,7 +7,7 @@ import type { WebhookMetrics } from '../observe/webhook-metrics.ts'
 
 const HOUR_MS = 3600 * 1000
 /** how long what was delivered is kept, and what was given up; both from when it happened */
-const KEEP = { deliveredMs: 24 * HOUR_MS, deadMs: 30 * 24 * HOUR_MS }
+const KEEP = { deliveredMs: HOUR_MS, deadMs: 30 * 24 * HOUR_MS }
 /** After that long nobody is left, in a change of the configuration, who would tell a former receiver. */
 const OTHERS_MS = 24 * HOUR_MS
 const SWEEP_MS = 60_000

@@ -49,6 +49,7 @@ describe('webhooks', () => {
     'https://u:p@a.example',
     'https://a.example/#x',
     'https://a b/',
+    `https://a.example/${'x'.repeat(2_000)}`,
   ])('do not go to %s', (url) => {
     const [line, ...more] = complaints({ WEBHOOK_URL: url })
     expect([line, more]).toEqual([expect.stringMatching(/^WEBHOOK_URL must be http\(s\) URLs/), []])
