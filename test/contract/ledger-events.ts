@@ -160,6 +160,38 @@ export function tellsEvents(open: (options?: LedgerLimits) => Promise<Fixture>):
     expect(await told()).toEqual([])
   })
 
+  test('what can not be recorded does not happen', async () => {
+    const { ledger, dbs } = fixture
+    const rename = (from: string, to: string) =>
+      dbs[0].client.$executeRawUnsafe(`ALTER TABLE ${from} RENAME TO ${to}`)
+    const open = await ledger.create(newUpload())
+    const late = await ledger.create(newUpload({ size: null }))
+    await ledger.commit(commitOf(late.id, [wholeCell(0)]))
+    const finishing = await uploadIn(ledger, 'FINALIZING', true)
+    const [first, once, final] = [newUpload(), newUpload(), newUpload({ concat: 'final;/files/a' })]
+    const ids = [open.id, late.id, finishing]
+    const before = await Promise.all(ids.map((id) => ledger.get(id)))
+    await recorded(fixture)
+
+    await rename('webhook_deliveries', 'elsewhere')
+    const tried = await Promise.allSettled([
+      ledger.create(first),
+      ledger.createOnce(once, doneOf()),
+      ledger.createFinal({ ...final, size: 1 }, randomUUID()),
+      ledger.commit(commitOf(open.id, ALL_CELLS, { whenFull: 'COMPLETED' })),
+      ledger.declareSize(late.id, 10, LATER, 'COMPLETED'),
+      ledger.transition(finishing, 'COMPLETED', LATER),
+      ledger.transition(finishing, 'FAILED', LATER, 'made up'),
+      ledger.expire(open.id, EXPIRY),
+      ledger.markDeleted(open.id, LATER),
+    ])
+    await rename('elsewhere', 'webhook_deliveries')
+    expect(tried.map(({ status }) => status)).toEqual(tried.map(() => 'rejected'))
+    expect(await Promise.all(ids.map((id) => ledger.get(id)))).toEqual(before)
+    expect(await ledger.getAll([first.id, once.id, final.id])).toEqual([])
+    expect(await told()).toEqual([])
+  })
+
   test('every receiver is told, with one id for one event', async () => {
     const urls = ['https://a.example/1', 'https://a.example/2']
     const ledger = await fixture.another({ webhooks: { urls } })

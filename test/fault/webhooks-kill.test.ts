@@ -76,7 +76,9 @@ test(
 
     for (let round = 0; round < ROUNDS; round++) {
       const { server } = await boot()
-      const working = Promise.all([1, 2, 3].map(() => work(clientOf(server.url), random, acknowledged)))
+      const working = Promise.all(
+        [1, 2, 3, 4, 5, 6].map(() => work(clientOf(server.url), random, acknowledged)),
+      )
       const enough = acknowledged.completed.size + random() * MOST_UPLOADS
       await eventually(() => acknowledged.completed.size >= enough, 'enough is completed', 60_000)
       await sleep(random() * LONGEST_MS)
