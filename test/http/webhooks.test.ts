@@ -187,14 +187,14 @@ test('what happened while the receiver was away is told after a restart', async 
 test('a shutdown does not wait for a receiver beyond its grace, and what was under way is told later', async () => {
   const receiver = await useReceiver(() => {})
   const root = await useFolder()
-  const env = { ...webhookEnv(receiver), WEBHOOK_TIMEOUT_SECONDS: '60' }
+  const env = { ...webhookEnv(receiver), WEBHOOK_TIMEOUT_SECONDS: '60', WEBHOOK_RETRY_SECONDS: '3600' }
   const first = await startTestServer(env, root)
   await createByTus(clientOf(first.url), 5)
   await receiver.until(1)
   await first.close()
   receiver.answer(accept)
   const second = await startTestServer(env, root)
-  // Were it still leased, this would take a minute.
+  // Were it still leased, this would take a minute; had it failed, half an hour.
   await receiver.until(2)
   expect(receiver.received[1]?.body).toBe(receiver.received[0]?.body)
   await second.close()
