@@ -33,11 +33,12 @@ export const TABLE: readonly Row[] = [
   { part: 'admission/', from: ['core/'],                                           npm: [ALL],        node: true },
   { part: 'ledger/',    from: ['core/', 'generated/'],                             npm: [ALL],        node: true },
   { part: 'stores/',    from: ['core/'],                                           npm: [ALL],        node: true },
+  { part: 'events/',    from: ['core/'],                                           npm: [ALL],        node: true },
   { part: 'observe/',   from: ['core/'],                                           npm: [ALL],        node: true },
   { part: 'http/',      from: ['core/', 'uploads/'],          types: [ALL],        npm: [ALL],        node: true },
   { part: 'app.ts',     from: ['core/', 'http/', 'observe/'], types: ['uploads/'], npm: [ALL],        node: true },
   { part: 'config/',    from: ['core/'],                                           npm: [ALL],        node: true },
-  { part: 'process/',   from: ['core/', 'http/', 'ledger/', 'stores/'],       types: [ALL], npm: [ALL],        node: true },
+  { part: 'process/',   from: ['core/', 'events/', 'http/', 'ledger/', 'stores/'], types: [ALL], npm: [ALL],        node: true },
   { part: 'server.ts',  from: [ALL],                                               npm: [ALL],        node: true },
   { part: 'main.ts',    from: [ALL],                                               npm: [ALL],        node: true },
 ]

@@ -16,6 +16,7 @@ import * as operate from './http/operations.ts'
 import { overrideMethod } from './http/tus-request.ts'
 import { createTus, type TusOptions } from './http/tus.ts'
 import { makeToken } from './http/upload-tokens.ts'
+import * as webhooks from './http/webhooks.ts'
 import type { RequestLine } from './observe/log.ts'
 import type { Uploads } from './uploads/use-cases.ts'
 
@@ -30,6 +31,7 @@ export interface App {
   links: LinkOptions
   corsAllowedOrigins: readonly string[]
   operations: operate.Operations
+  deadLetters: webhooks.DeadLetters
   metricsToken: string | null
   /** how long a client may not take a byte of its download */
   stallTimeoutMs: number
@@ -50,6 +52,7 @@ export function routes({
   tus,
   links,
   operations,
+  deadLetters,
   metricsToken,
   stallTimeoutMs,
 }: App): Route[] {
@@ -101,6 +104,8 @@ export function routes({
     ['GET',     '/files/:id',                    owner,     none,      download],
 
     ['POST',    '/v1/admin/cleanup',             admin,     none,      operate.cleanup(operations)],
+    ['GET',     '/v1/admin/webhooks/dead',       admin,     none,      webhooks.listDead(deadLetters)],
+    ['POST',    '/v1/admin/webhooks/:event_id/replay', admin, none,    webhooks.replay(deadLetters)],
 
     ['GET',     '/health',                       nobody,    none,      operate.health()],
     ['GET',     '/ready',                        nobody,    none,      operate.ready(operations)],

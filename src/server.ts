@@ -16,6 +16,7 @@ import { createSigner } from './http/signer.ts'
 import { signingKeys } from './http/signing-keys.ts'
 import { tokenReader } from './http/upload-tokens.ts'
 import { claimDatabase, type Claim } from './ledger/claim.ts'
+import { createDeliveries } from './ledger/deliveries.ts'
 import { createLeases } from './ledger/leases.ts'
 import { migrateUp } from './ledger/migrate.ts'
 import { openLedger } from './ledger/open-ledger.ts'
@@ -25,6 +26,7 @@ import { trackBodies } from './process/bodies.ts'
 import { CHORE_PATIENCE_MS, startChores } from './process/chores.ts'
 import { createHttpServer, listen, urlOf } from './process/http-server.ts'
 import { forceFolders, openStore } from './process/storage.ts'
+import { startWebhooks } from './process/webhooks.ts'
 import { heldBack } from './stores/held-back.ts'
 import { createUploads } from './uploads/use-cases.ts'
 
@@ -65,6 +67,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
   const applied = await migrateUp(config.databaseUrl)
   if (applied.length > 0) log.info({ applied }, 'migrations applied')
   const { db, ledger, isFull } = await openLedger(config)
+  const deliveries = createDeliveries(db)
   const leases = config.leases ? createLeases(db, `${hostname()} ${process.pid} ${randomUUID()}`) : null
   const inner = createLocker()
   const metrics = createMetrics()
@@ -124,6 +127,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
       renderMetrics: metrics.render,
       cleanUp: () => chores.cleanUp(),
     },
+    deadLetters: deliveries,
     metricsToken: config.metricsToken,
     stallTimeoutMs: config.bodyIdleTimeoutMs,
     onRequest: (line) => {
@@ -140,6 +144,9 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
   server.on('error', (error) => log.error({ err: error }, 'a connection could not be accepted'))
   const chores = startChores({ uploads, leases, log, reapIntervalMs: config.reapIntervalMs })
 
+  const { webhooks } = config
+  const telling = webhooks && startWebhooks({ webhooks, deliveries, metrics: metrics.webhooks, log, version })
+
   return {
     url: urlOf(server, config.host),
     async close() {
@@ -153,13 +160,15 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
         handedBack.close()
       }, 100)
       const { shutdownGraceMs: graceMs } = config
-      const bodiesEnd = setTimeout(bodies.stopAll, graceMs - Math.min(graceMs / 2, COMMIT_PATIENCE_MS))
+      const bodiesEndMs = graceMs - Math.min(graceMs / 2, COMMIT_PATIENCE_MS)
+      const bodiesEnd = setTimeout(bodies.stopAll, bodiesEndMs)
+      const told = telling?.stop(bodiesEndMs)
       const connectionsEnd = setTimeout(() => server.closeAllConnections(), graceMs)
       await closed
       clearInterval(sweep)
       clearTimeout(bodiesEnd)
       clearTimeout(connectionsEnd)
-      await idle
+      await Promise.all([idle, told])
       // What a body brought may still be on its way into the ledger when its connection is gone.
       await Promise.race([emptied, sleep(CHORE_PATIENCE_MS, undefined, { ref: false })])
       await ledger.close()

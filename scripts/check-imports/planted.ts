@@ -45,6 +45,11 @@ import { Prisma } from '../generated/sqlite/client.ts' // planted
 import type { Config } from '../config/config.ts' // planted
 const { env } = process // planted
 `,
+  'src/events/planted.ts': `
+import type { Deliveries } from '../core/events.ts'
+import { createDeliveries } from '../ledger/deliveries.ts' // planted
+import type { Webhooks } from '../config/webhooks.ts' // planted
+`,
   'src/observe/planted.ts': `
 import { Registry } from 'prom-client'
 import { routes } from '../app.ts' // planted

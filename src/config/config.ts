@@ -3,6 +3,7 @@ import type { SigningKey } from '../core/ports.ts'
 import { readJwtKey, type JwtAlgorithm } from './jwt-key.ts'
 import { storageOf, storageProblems, type Storage } from './storage.ts'
 import { VARIABLES, type AuthMode, type Values } from './variables.ts'
+import { webhookProblems, webhooksOf, type Webhooks } from './webhooks.ts'
 
 /** What the process was told by its environment: parsed once, typed, frozen. */
 export interface Config {
@@ -62,6 +63,8 @@ export interface Config {
   readonly publicBaseUrl: string | null
   /** whether forwarded headers tell the truth */
   readonly trustProxy: boolean
+  /** null where nobody is told of events */
+  readonly webhooks: Webhooks | null
   readonly metricsToken: string | null
   readonly logLevel: string
 }
@@ -104,7 +107,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
   if (takesKeys && !env['API_KEY_MAPPINGS'] && env['NODE_ENV'] === 'production')
     problems.push('API_KEY_MAPPINGS must be set when NODE_ENV is production')
   // What does not fit together is told when every value by itself makes sense.
-  if (problems.length === 0) problems.push(...storageProblems(v))
+  if (problems.length === 0) problems.push(...storageProblems(v), ...webhookProblems(v))
   if (problems.length > 0 || typeof jwt === 'string') throw new ConfigError(problems.join('\n'))
 
   return Object.freeze({
@@ -148,6 +151,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     corsAllowedOrigins: v.CORS_ALLOWED_ORIGINS,
     publicBaseUrl: v.PUBLIC_BASE_URL === '' ? null : v.PUBLIC_BASE_URL.replace(/\/+$/, ''),
     trustProxy: v.TRUST_PROXY,
+    webhooks: webhooksOf(v),
     metricsToken: v.METRICS_TOKEN || null,
     logLevel: v.LOG_LEVEL,
   })

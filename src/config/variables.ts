@@ -45,6 +45,20 @@ const isDatabaseUrl = (text: string): boolean =>
 const bucketName = z.string().regex(/^([\w.-]{3,255})?$/)
 const endpointUrl = z.string().refine((text) => text === '' || isHttpUrl(text))
 
+/**
+ * Where events go. A query may be part of it. What a user or a password says would be sent in no request, and
+ * no index of PostgreSQL takes what is much longer.
+ */
+const isReceiverUrl = (text: string): boolean =>
+  text.length <= 2_000 && /^https?:\/\/[^\s/?#@]+([/?][^\s#]*)?$/.test(text) && URL.canParse(text)
+
+/** Base64 of 24 to 64 bytes, behind `whsec_` or not, as Standard Webhooks writes secrets. */
+const webhookSecret = z
+  .string()
+  .regex(/^(whsec_)?[A-Za-z0-9+/]+={0,2}$/)
+  .transform((text) => Buffer.from(text.replace(/^whsec_/, ''), 'base64'))
+  .refine(({ length }) => length >= 24 && length <= 64)
+
 /** One row a variable: how it parses, its default, and what it must be, in words for the operator. */
 export const VARIABLES = {
   HOST: [z.string(), '127.0.0.1', 'an address to listen on'],
@@ -128,6 +142,21 @@ export const VARIABLES = {
     'the http(s) URL that clients reach this server by, or / for relative URLs',
   ],
   TRUST_PROXY: [flag, 'false', 'true or false'],
+  WEBHOOK_URL: [
+    list
+      .refine((urls) => urls.every(isReceiverUrl))
+      .transform((urls) => [...new Set(urls.map((url) => new URL(url).href))]),
+    '',
+    'http(s) URLs, separated by commas, without a user or a fragment',
+  ],
+  WEBHOOK_SECRET: [
+    list.pipe(z.array(webhookSecret)),
+    '',
+    'whsec_ and base64 of 24 to 64 bytes; several are separated by commas',
+  ],
+  WEBHOOK_MAX_ATTEMPTS: [integer(1, 100), '15', 'a whole number from 1 to 100'],
+  WEBHOOK_RETRY_SECONDS: [integer(1, 3_600), '5', 'a number of seconds from 1 to 3600'],
+  WEBHOOK_TIMEOUT_SECONDS: [integer(1, 60), '10', 'a number of seconds from 1 to 60'],
   METRICS_TOKEN: [z.string(), '', 'a token'],
   LOG_LEVEL: [
     z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),

@@ -3,7 +3,8 @@ import { z } from 'zod'
 import { HttpError } from '../core/errors.ts'
 import { cellCount } from '../core/geometry.ts'
 import type { Once } from '../core/ports.ts'
-import { publicStatus, STATUSES, type NewUpload, type Upload } from '../core/upload.ts'
+import { STATUSES, type NewUpload } from '../core/upload.ts'
+import { view } from '../core/view.ts'
 import type { Create } from '../uploads/create.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
 import { parseContentDigest, parseHexDigest } from './digest-headers.ts'
@@ -177,21 +178,3 @@ function chunkIndex(text: unknown): number {
   if (typeof text === 'string' && /^\d{1,15}$/.test(text)) return Number(text)
   throw new HttpError('bad_request', { detail: 'chunk_index: must be a whole number from 0.' })
 }
-
-/** An upload as clients see it. */
-const view = (upload: Upload) => ({
-  upload_id: upload.id,
-  file_name: upload.fileName,
-  file_size: upload.size,
-  chunk_size: upload.chunkSize,
-  total_chunks: cellCount(upload),
-  uploaded_chunks: upload.storedCells,
-  offset: upload.offset,
-  status: publicStatus(upload.status),
-  content_type: upload.contentType,
-  metadata: upload.metadata,
-  file_checksum_sha256: upload.checksumSha256,
-  created_at: upload.createdAt.toISOString(),
-  updated_at: upload.updatedAt.toISOString(),
-  expires_at: upload.status === 'COMPLETED' ? null : upload.expiresAt.toISOString(),
-})

@@ -2,6 +2,7 @@ import type { Commit, Committed } from '../core/ports.ts'
 import { commitAll } from './batch.ts'
 import type { Dialect } from './dialect.ts'
 import { inGroups, type Group } from './group.ts'
+import { completedBy, type Outbox } from './outbox.ts'
 import type { Quota } from './quota.ts'
 import type { Transact } from './transaction.ts'
 
@@ -13,5 +14,12 @@ export const groupCommit = (
   transact: Transact,
   dialect: Dialect,
   quota: Quota | null,
+  outbox: Outbox | null,
 ): Group<Commit, Committed> =>
-  inGroups(MAX_BATCH, (commits) => transact((tx) => commitAll(tx, dialect, quota, commits)))
+  inGroups(MAX_BATCH, (commits) =>
+    transact(async (tx) => {
+      const committed = await commitAll(tx, dialect, quota, commits)
+      await outbox?.record(tx, completedBy(committed))
+      return committed
+    }),
+  )

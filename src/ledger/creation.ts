@@ -5,6 +5,7 @@ import type { NewUpload, Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import { inGroups } from './group.ts'
 import { look, note } from './keys.ts'
+import type { Outbox } from './outbox.ts'
 import type { Quota } from './quota.ts'
 import { toUpload, UPLOAD_COLUMNS, type UploadRow } from './rows.ts'
 import type { Client } from './statements.ts'
@@ -15,12 +16,14 @@ type Creation = Pick<UploadLedger, 'create' | 'createOnce' | 'createFinal'>
 /** Uploads of one INSERT: seventeen values each, and SQLite takes 32,766. */
 const MAX_BATCH = 64
 
-/** Without a key and a quota, creating is one statement, which creations that arrive together share. */
+/** Without a key, a quota and an outbox, creating is one statement, which creations that arrive together share. */
 export function createCreation(
   db: Client,
   transact: Transact,
   quota: Quota | null,
+  outbox: Outbox | null,
 ): { creation: Creation; idle: () => Promise<void> } {
+  const isOne = quota === null && outbox === null
   /** Runs `work` within the owner's quota. What is counted for it stays counted, though it be refused. */
   const within = async <T>({ ownerId }: NewUpload, work: (tx: Client) => Promise<T>): Promise<T> => {
     try {
@@ -35,6 +38,7 @@ export function createCreation(
   const add = async (tx: Client, upload: Upload, concatKey: string | null = null): Promise<boolean> => {
     if (!(await insert(tx, upload, concatKey))) return false
     await quota?.charge(tx, upload.ownerId, reservedBytes(upload))
+    await outbox?.record(tx, [{ type: 'upload.created', upload }])
     return true
   }
 
@@ -43,8 +47,8 @@ export function createCreation(
   const creation: Creation = {
     async create(fresh) {
       const upload = initiated(fresh)
-      if (quota) await within(fresh, (tx) => add(tx, upload))
-      else await assertInserted(insertions.add(upload))
+      if (isOne) await assertInserted(insertions.add(upload))
+      else await within(fresh, (tx) => add(tx, upload))
       return upload
     },
     async createOnce(fresh, done) {
@@ -61,7 +65,7 @@ export function createCreation(
     },
     async createFinal(fresh, key) {
       const upload = finalizing(fresh)
-      const added = await (quota ? within(fresh, (tx) => add(tx, upload, key)) : add(db, upload, key))
+      const added = await (isOne ? add(db, upload, key) : within(fresh, (tx) => add(tx, upload, key)))
       if (added) return upload
       // One that was deleted between the two statements has given its key back.
       return (await findFinal(db, key)) ?? creation.createFinal(fresh, key)

@@ -1,4 +1,5 @@
 import { unavailable } from '../core/errors.ts'
+import type { EventType } from '../core/events.ts'
 import type { Fence, UploadLedger } from '../core/ports.ts'
 import { reservedBytes } from '../core/quota.ts'
 import { sourcesOf, type Cell, type Status, type Upload } from '../core/upload.ts'
@@ -12,6 +13,7 @@ import { fencesAmong } from './fences.ts'
 import { forget, look, note } from './keys.ts'
 import { END_OF_TIME, list, merged } from './list.ts'
 import type { Db } from './open.ts'
+import { completedBy, createOutbox } from './outbox.ts'
 import { createQuota, forgetUsage } from './quota.ts'
 import {
   CELL_COLUMNS,
@@ -38,16 +40,26 @@ const CHECK_MS = 5_000
 export interface LedgerLimits {
   /** 0 for no quota */
   maxBytesPerUser?: number
+  /** who is told what becomes of uploads; null for nobody */
+  webhooks?: { urls: readonly string[] } | null
+}
+
+/** What is told of an upload that takes one of these steps. */
+const TOLD: Partial<Record<Status, EventType>> = {
+  COMPLETED: 'upload.completed',
+  FAILED: 'upload.failed',
+  EXPIRING: 'upload.expired',
 }
 
 /** The ledger on a database. It owns the client: `close` disconnects it. */
 export function createLedger(
   { client: db, dialect }: Db,
-  { maxBytesPerUser = 0 }: LedgerLimits = {},
+  { maxBytesPerUser = 0, webhooks = null }: LedgerLimits = {},
 ): UploadLedger {
   const transact = transactor({ client: db, dialect })
   const quota = maxBytesPerUser > 0 ? createQuota(maxBytesPerUser) : null
-  const group = groupCommit(transact, dialect, quota)
+  const outbox = webhooks ? createOutbox(dialect, webhooks.urls) : null
+  const group = groupCommit(transact, dialect, quota, outbox)
   /** A transaction on an upload that nobody else changes until its end. */
   const holding = <T>(id: string, work: (tx: Client, upload: Upload | null) => Promise<T>) =>
     transact(async (tx) => work(tx, await get(tx, id, dialect.forUpdate)))
@@ -65,7 +77,13 @@ export function createLedger(
   const stand = async (tx: Client, id: string, fences: readonly Fence[]) =>
     (await fencesAmong(tx, dialect, [{ id, fences }])).hold({ id, fences })
 
-  const { creation, idle: created } = createCreation(db, transact, quota)
+  /** Tells of a step that this transaction has taken. */
+  const tell = async (tx: Client, id: string, to: Status, reason?: string): Promise<void> => {
+    const type = TOLD[to]
+    const upload = outbox && type ? await get(tx, id) : null
+    if (type && upload) await outbox?.record(tx, [{ type, upload, reason }])
+  }
+  const { creation, idle: created } = createCreation(db, transact, quota, outbox)
 
   const ledger: UploadLedger = {
     ...creation,
@@ -83,22 +101,42 @@ export function createLedger(
     storedCells: (id) => storedCells(db, id),
     commit: (commit) => group.add(commit),
     declareSize: (id, size, at, whenFull) =>
-      counting(id, (tx, upload) => declareSize(tx, upload, size, at, whenFull)),
+      counting(id, async (tx, upload) => {
+        const declared = await declareSize(tx, upload, size, at, whenFull)
+        await outbox?.record(tx, completedBy([declared]))
+        return declared
+      }),
     freeCell: (id, index, at, fences = []) =>
       counting(id, async (tx, upload) => (await stand(tx, id, fences)) && freeCell(tx, upload, index, at)),
     transition: (id, to, at, reason, fences = []) =>
-      fences.length === 0 && !(quota && (to === 'FAILED' || to === 'ABORTED'))
+      fences.length === 0 && !(quota && (to === 'FAILED' || to === 'ABORTED')) && !(outbox && TOLD[to])
         ? transition(db, id, to, at, reason)
-        : counting(id, async (tx) => (await stand(tx, id, fences)) && transition(tx, id, to, at, reason)),
+        : counting(id, async (tx) => {
+            const changed = (await stand(tx, id, fences)) && (await transition(tx, id, to, at, reason))
+            if (changed) await tell(tx, id, to, reason)
+            return changed
+          }),
     markDeleted: (id, at) =>
-      quota ? counting(id, (tx) => markDeleted(tx, id, at)) : markDeleted(db, id, at),
+      quota || outbox
+        ? counting(id, async (tx) => {
+            const upload = await markDeleted(tx, id, at)
+            if (upload) await outbox?.record(tx, [{ type: 'upload.deleted', upload }])
+            return upload
+          })
+        : markDeleted(db, id, at),
     async purge(id) {
       await db.$executeRaw`DELETE FROM uploads WHERE id = ${id}`
     },
     setExpiry: (ids, at) => setExpiry(db, dialect, ids, at),
     expired: (now, limit) => expired(db, now, limit),
-    expire: (id, now) =>
-      quota ? counting(id, (tx) => expire(tx, id, now)) : transact((tx) => expire(tx, id, now)),
+    expire: (id, now) => {
+      const work = async (tx: Client) => {
+        const changed = await expire(tx, id, now)
+        if (changed) await tell(tx, id, 'EXPIRING')
+        return changed
+      }
+      return quota ? counting(id, work) : transact(work)
+    },
     signingKey: (fresh) => signingKey(db, fresh),
     forgetUsage: () => forgetUsage(db, dialect),
     leftovers: (tombstonesBefore, limit) => leftovers(db, tombstonesBefore, limit),

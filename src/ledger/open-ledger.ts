@@ -12,6 +12,7 @@ export interface LedgerOptions {
   databaseStatementTimeoutMs: number
   durability: 'process' | 'disk'
   maxBytesPerUser: number
+  webhooks?: { urls: readonly string[] } | null
 }
 
 export interface OpenLedger {

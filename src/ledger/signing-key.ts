@@ -1,5 +1,5 @@
 import type { SigningKey } from '../core/ports.ts'
-import type { Client } from './transaction.ts'
+import type { Client } from './statements.ts'
 
 /** What the one row of `signing_keys` is called. */
 const NAME = 'links'

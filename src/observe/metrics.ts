@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Meter } from '../core/ports.ts'
+import { createWebhookMetrics, type WebhookMetrics } from './webhook-metrics.ts'
 
 export interface Load {
   inflight: number
@@ -10,6 +11,7 @@ export interface Load {
 
 export interface Metrics {
   meter: Meter
+  webhooks: WebhookMetrics
   observeRequest(method: string, route: string, status: number, seconds: number): void
   /** Reads the gate's load at each scrape. */
   watchLoad(load: () => Load): void
@@ -62,6 +64,7 @@ export function createMetrics(): Metrics {
       storeRetried: (operation) => retries.inc({ operation }),
       storePut: (seconds) => puts.observe(seconds),
     },
+    webhooks: createWebhookMetrics(registry),
     observeRequest: (method, route, status, seconds) =>
       requests.observe(
         { method: METHODS.has(method) ? method : 'OTHER', route, status_code: status },

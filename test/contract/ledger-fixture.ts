@@ -1,12 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import type { CellCommit, Commit, Done, UploadLedger } from '../../src/core/ports.ts'
 import type { LedgerLimits } from '../../src/ledger/ledger.ts'
+import type { Db } from '../../src/ledger/open.ts'
 import { publicStatus, type NewUpload, type Status, type Upload } from '../../src/core/upload.ts'
 
 /** A ledger on an empty database, and a second one on the same. */
 export interface Fixture {
   ledger: UploadLedger
   other: UploadLedger
+  /** what each of them stands on */
+  dbs: readonly [Db, Db]
   /** One more on the same; whoever asks for it closes it. */
   another(options: LedgerLimits): Promise<UploadLedger>
   close(): Promise<void>

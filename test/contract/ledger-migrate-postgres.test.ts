@@ -22,6 +22,7 @@ const TABLES = [
   'owner_usage',
   'signing_keys',
   'uploads',
+  'webhook_deliveries',
 ]
 
 describe.skipIf(!postgres.available)('migrate on PostgreSQL', () => {

@@ -56,7 +56,11 @@ function inDatabase<T>(work: (client: Database.Database) => T): T {
 
 const tables = () =>
   inDatabase((client) =>
-    (client.prepare(`SELECT name FROM sqlite_master WHERE type = 'table'`).all([]) as { name: string }[])
+    (
+      client
+        .prepare(`SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`)
+        .all([]) as { name: string }[]
+    )
       .map(({ name }) => name)
       .toSorted(),
   )
@@ -80,6 +84,7 @@ describe('migrate', () => {
       'owner_usage',
       'signing_keys',
       'uploads',
+      'webhook_deliveries',
     ])
   })
 
@@ -107,6 +112,7 @@ describe('migrate', () => {
       'owner_usage',
       'signing_keys',
       'uploads',
+      'webhook_deliveries',
     ])
     expect(await migrateDown(url, 99, migrations)).toEqual(all.slice(0, -1).toReversed())
     expect(tables()).toEqual(['_prisma_migrations'])

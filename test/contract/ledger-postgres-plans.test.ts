@@ -1,9 +1,10 @@
 import { beforeAll, describe, expect, it } from 'vitest'
+import { createDeliveries } from '../../src/ledger/deliveries.ts'
 import { createLedger } from '../../src/ledger/ledger.ts'
 import { migrateUp } from '../../src/ledger/migrate.ts'
 import { openDb } from '../../src/ledger/open.ts'
 import { findPostgres, onServer } from '../support/postgres.ts'
-import { askEverything, recording } from './ledger-statements.ts'
+import { askDeliveries, askEverything, recording } from './ledger-statements.ts'
 
 const postgres = await findPostgres()
 
@@ -29,6 +30,12 @@ describe.skipIf(!postgres.available)('query plans on PostgreSQL', () => {
       await askEverything(ledger)
       await ledger.close()
     }
+    const urls = ['https://a.example/']
+    const db = recording(await openDb(url), asked)
+    const ledger = createLedger(db, { webhooks: { urls } })
+    await askEverything(ledger)
+    await askDeliveries(createDeliveries(db), 'https://a.example/')
+    await ledger.close()
   })
 
   it('every query goes along an index, and sorts at most what it answers', async () => {

@@ -22,11 +22,12 @@ async function migrated(): Promise<string> {
 describe.skipIf(!postgres.available)('the contract', () => {
   ledgerContract('PostgreSQL', async (options) => {
     const url = await migrated()
-    const ledger = createLedger(await openDb(url), options)
-    const other = createLedger(await openDb(url), options)
+    const dbs = [await openDb(url), await openDb(url)] as const
+    const [ledger, other] = [createLedger(dbs[0], options), createLedger(dbs[1], options)]
     return {
       ledger,
       other,
+      dbs,
       another: async (others) => createLedger(await openDb(url), others),
       async close() {
         await ledger.close()

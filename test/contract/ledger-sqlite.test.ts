@@ -4,12 +4,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { HttpError } from '../../src/core/errors.ts'
+import { createDeliveries } from '../../src/ledger/deliveries.ts'
 import { createLeases } from '../../src/ledger/leases.ts'
 import { createLedger } from '../../src/ledger/ledger.ts'
 import { migrateUp } from '../../src/ledger/migrate.ts'
 import { openDb, type Db } from '../../src/ledger/open.ts'
 import { commitOf, newUpload, range, START, wholeCell } from './ledger-fixture.ts'
-import { askEverything, askLeases, recording } from './ledger-statements.ts'
+import { askDeliveries, askEverything, askLeases, recording } from './ledger-statements.ts'
 import { ledgerContract } from './ledger.ts'
 
 let folder: string
@@ -24,11 +25,12 @@ ledgerContract('SQLite', async (options) => {
   const folder = mkdtempSync(join(tmpdir(), 'ledger-'))
   const url = `file:${folder}/uploads.db`
   await migrateUp(url)
-  const ledger = createLedger(await openDb(url), options)
-  const other = createLedger(await openDb(url), options)
+  const dbs = [await openDb(url), await openDb(url)] as const
+  const [ledger, other] = [createLedger(dbs[0], options), createLedger(dbs[1], options)]
   return {
     ledger,
     other,
+    dbs,
     another: async (others) => createLedger(await openDb(url), others),
     async close() {
       await ledger.close()
@@ -223,6 +225,12 @@ describe('query plans', () => {
       await askLeases(ledger, createLeases(db, 'a'))
       await ledger.close()
     }
+    const urls = ['https://a.example/']
+    const telling = recording(await openDb(urlOf()), asked)
+    const ledger = createLedger(telling, { webhooks: { urls } })
+    await askEverything(ledger)
+    await askDeliveries(createDeliveries(telling), 'https://a.example/')
+    await ledger.close()
 
     const client = new Database(fileOf())
     const plans = [...new Set(asked)].map((sql) => {
@@ -234,7 +242,9 @@ describe('query plans', () => {
     expect(plans.length).toBeGreaterThan(15)
     for (const { sql, steps } of plans) {
       const scans = steps.filter((step) =>
-        /^SCAN (uploads|chunks|leases|idempotency_keys|owner_usage|u|c|n|k)\b/.test(step),
+        /^SCAN (uploads|chunks|leases|idempotency_keys|owner_usage|webhook_deliveries|u|c|n|k|d|e)\b/.test(
+          step,
+        ),
       )
       // What a limited part of a query gave may be sorted again, not what is in a table.
       const sorts = steps.filter(

@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto'
+import type { Deliveries } from '../../src/core/events.ts'
 import type { Leases, UploadLedger } from '../../src/core/ports.ts'
 import { Prisma } from '../../src/generated/sqlite/client.ts'
 import type { Db } from '../../src/ledger/open.ts'
@@ -92,4 +94,18 @@ export async function askLeases(ledger: UploadLedger, leases: Leases): Promise<v
   await leases.sweep({ id })
   await leases.sweep({ ms: TTL_MS })
   await Promise.all(held.map((lease) => leases.release(lease)))
+}
+
+/** Calls everything that is asked for events on their way; the ledger tells `receiver`. */
+export async function askDeliveries(deliveries: Deliveries, receiver: string): Promise<void> {
+  const [delivered, failed, released] = await deliveries.claim(receiver, 3, TTL_MS)
+  if (!delivered || !failed || !released) throw new Error('there are events of several uploads')
+  await deliveries.delivered(delivered)
+  await deliveries.failed(failed, 'made up', null)
+  await deliveries.release(released)
+  await deliveries.giveUpOthers([receiver], -TTL_MS)
+  await deliveries.forget({ deliveredMs: TTL_MS, deadMs: TTL_MS }, 10)
+  await deliveries.backlog()
+  await deliveries.dead(10)
+  await deliveries.replay(randomUUID())
 }

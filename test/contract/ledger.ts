@@ -3,6 +3,8 @@ import type { LedgerLimits } from '../../src/ledger/ledger.ts'
 import { changesCells } from './ledger-cells.ts'
 import { countsBytes } from './ledger-commits.ts'
 import { makesFinals } from './ledger-finals.ts'
+import { carriesEvents } from './ledger-deliveries.ts'
+import { tellsEvents } from './ledger-events.ts'
 import type { Fixture } from './ledger-fixture.ts'
 import { remembersKeys } from './ledger-idempotency.ts'
 import { agreesWithModel } from './ledger-model.ts'
@@ -32,5 +34,7 @@ export function ledgerContract(name: string, open: (options?: LedgerLimits) => P
     describe('signing key', () => keepsSigningKey(current))
     describe('model', () => agreesWithModel(current))
     describe('quota', () => keepsQuota(open))
+    describe('events', () => tellsEvents(open))
+    describe('deliveries', () => carriesEvents(open))
   })
 }

@@ -43,6 +43,9 @@ const RULES: Record<string, Rule> = {
   'DELETE /files/:id': { who: 'owner', ok: 204, headers: TUS },
   'GET /files/:id': { who: 'owner', ok: 200, whole: true },
   'POST /v1/admin/cleanup': { who: 'admin', ok: 200 },
+  'GET /v1/admin/webhooks/dead': { who: 'admin', ok: 200 },
+  // There is no such event.
+  'POST /v1/admin/webhooks/:event_id/replay': { who: 'admin', ok: 404 },
   'GET /health': { who: 'nobody', ok: 200 },
   'GET /ready': { who: 'nobody', ok: 200 },
   'GET /version': { who: 'nobody', ok: 200 },

@@ -57,6 +57,7 @@ export async function useCountedServer(
     tus: { maxUploadBytes: 1e9, maxConcatParts: 1, publicBaseUrl: null, trustProxy: false },
     links,
     corsAllowedOrigins: [],
+    deadLetters: { dead: async () => [], replay: async () => 0 },
     operations: {
       version: '0',
       draining: () => false,

@@ -442,7 +442,7 @@ describe('a variable', () => {
 
 it('every variable of the configuration is in this table', () => {
   const keys = Object.keys(parseConfig({}))
-  const derived = ['developmentKeys', 'jwt']
+  const derived = ['developmentKeys', 'jwt', 'webhooks']
   expect(keys.filter((key) => !derived.includes(key)).toSorted()).toEqual([...unsetKeys].toSorted())
 })
 
