@@ -68,6 +68,8 @@ const refusal = (file: string, shared: boolean): string =>
 /** A transaction that never ends. @returns false when another process's is in the way */
 function tryLock(client: Database.Database, shared: boolean): boolean {
   try {
+    // Nothing is ever written: a journal on the disk would take room, of which there may be none.
+    client.exec('PRAGMA journal_mode = MEMORY')
     client.exec(shared ? 'BEGIN; SELECT count(*) FROM sqlite_master' : 'BEGIN EXCLUSIVE')
     return true
   } catch (error) {

@@ -102,6 +102,19 @@ test('a full disk is 507, nothing acknowledged is lost to it, DELETE makes room,
   expect(await server.signal('SIGTERM')).toBe(0)
 })
 
+test('a server that was shut down starts again on a full disk, serves what is there and deletes', async (context) => {
+  const root = await useSmallDisk(context, '24m')
+  let { server, call } = await start(root)
+  const [first, second] = [await upload(call, SMALL), await upload(call, SMALL)]
+  await fillUp(path.join(root, 'junk'))
+  expect(await server.signal('SIGTERM')).toBe(0)
+  await fillUp(path.join(root, 'junk'))
+  ;({ server, call } = await start(root))
+  expect(sha256(await download(server.url, `/files/${first}`))).toBe(sha256(SMALL))
+  expect((await call('DELETE', `/v1/uploads/${second}`)).status).toBe(204)
+  expect(await server.signal('SIGTERM')).toBe(0)
+})
+
 test('deletions get through on a full disk though clients keep taking every byte that is free', async (context) => {
   const root = await useSmallDisk(context, '32m')
   const { server, call } = await start(root)
