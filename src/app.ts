@@ -2,8 +2,9 @@ import { randomUUID } from 'node:crypto'
 import express, { type Express, type Request, type Response } from 'express'
 import { HttpError, unavailable } from './core/errors.ts'
 import type { Gate } from './core/ports.ts'
+import { announcedLength } from './http/body.ts'
 import { applyCors } from './http/cors.ts'
-import { serveFile } from './http/download.ts'
+import { serveFile, type Download } from './http/download.ts'
 import { sendNativeError, sendTusError } from './http/errors.ts'
 import type { Exchange, Guard, Handler, OpenBody } from './http/exchange.ts'
 import * as may from './http/guards.ts'
@@ -12,9 +13,11 @@ import { identifier, type Identification } from './http/identify.ts'
 import { json as jsonBody } from './http/json.ts'
 import * as native from './http/native.ts'
 import * as operate from './http/operations.ts'
+import { traceIdOf } from './core/traceparent.ts'
 import { overrideMethod } from './http/tus-request.ts'
 import { createTus, type TusOptions } from './http/tus.ts'
 import type { RequestLine } from './observe/log.ts'
+import type { OpenTrace, RequestTrace } from './observe/tracing.ts'
 import type { Uploads } from './uploads/use-cases.ts'
 
 export interface App {
@@ -29,8 +32,12 @@ export interface App {
   metricsToken: string | null
   /** how long a client may not take a byte of its download */
   stallTimeoutMs: number
+  /** null when nothing is traced */
+  openTrace: OpenTrace | null
+  /** told of every request before it is worked on; what it gives is told when that is over. null when nobody asks */
+  onWork: ((exchange: Exchange) => () => void) | null
   /** told of every request when it is over */
-  onRequest: (line: RequestLine) => void
+  onRequest: (line: RequestLine, exchange: Exchange) => void
 }
 
 export type Method = 'OPTIONS' | 'HEAD' | 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
@@ -97,8 +104,13 @@ export function routes({
 
 const downloadOf =
   (uploads: Uploads, stallTimeoutMs: number): Handler =>
-  async ({ req, res, uploadId }) =>
-    serveFile(req, res, await uploads.get(uploadId), uploads, stallTimeoutMs)
+  async (exchange) => {
+    const { req, res, uploadId } = exchange
+    const upload = await uploads.get(uploadId)
+    const download: Download = { upload, ranges: null, bytes: 0 }
+    if (req.method === 'GET') exchange.download = download
+    await serveFile(req, res, upload, uploads, stallTimeoutMs, download)
+  }
 
 /** What answers while the process drains. */
 const ALWAYS_OPEN = new Set(['/health', '/ready', '/version', '/metrics'])
@@ -118,16 +130,19 @@ export function createApp(app: App): Express {
   const serve = (path: string, work: (exchange: Exchange) => Promise<void>) => {
     const sendError = path.startsWith('/files') ? sendTusError : sendNativeError
     return async (req: Request, res: Response): Promise<void> => {
-      const exchange = openExchange(req, res, path, app.onRequest)
+      const trace = app.openTrace?.(req.method, path, req.headers) ?? null
+      const exchange = openExchange(req, res, path, trace, app.onRequest)
+      const leave = app.onWork?.(exchange)
       try {
         if (app.operations.draining() && !ALWAYS_OPEN.has(path))
           throw unavailable('The server is shutting down.')
         if (!isMet(req.headers.expect)) throw new HttpError('expectation_failed')
-        await work(exchange)
+        await (trace ? trace.run(() => work(exchange)) : work(exchange))
       } catch (error) {
         sendError(exchange, error)
       } finally {
         exchange.admission?.release()
+        leave?.()
       }
     }
   }
@@ -159,7 +174,13 @@ const isMet = (expect = ''): boolean => /^\s*(100-continue)?\s*$/i.test(expect)
 
 const SANE_ID = /^[\w.:-]{1,128}$/
 
-function openExchange(req: Request, res: Response, route: string, onRequest: App['onRequest']): Exchange {
+function openExchange(
+  req: Request,
+  res: Response,
+  route: string,
+  trace: RequestTrace | null,
+  onRequest: App['onRequest'],
+): Exchange {
   const started = performance.now()
   const given = req.get('x-request-id')
   const requestId = given !== undefined && SANE_ID.test(given) ? given : randomUUID()
@@ -168,11 +189,13 @@ function openExchange(req: Request, res: Response, route: string, onRequest: App
     req,
     res,
     requestId,
+    traceId: trace ? trace.traceId : traceIdOf(req.get('traceparent')),
     route,
     userId: '',
     uploadId: '',
     newId: '',
     admission: null,
+    download: null,
     failure: undefined,
   }
   // A response that waits behind a pipelined one is never told that its connection is gone.
@@ -180,17 +203,22 @@ function openExchange(req: Request, res: Response, route: string, onRequest: App
   const over = () => {
     res.off('close', over)
     socket.off('close', over)
-    const { userId, uploadId, failure } = exchange
-    onRequest({
+    const { traceId, userId, uploadId, download, failure } = exchange
+    const line: RequestLine = {
       requestId,
+      traceId,
       method: req.method,
       route,
       status: res.writableFinished ? res.statusCode : 499,
       ms: performance.now() - started,
       userId,
       uploadId,
+      bodyBytes: announcedLength(req),
+      download,
       failure,
-    })
+    }
+    trace?.end(line)
+    onRequest(line, exchange)
   }
   res.once('close', over)
   socket.setMaxListeners(0).once('close', over)

@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto'
 import { readJwtKey, type JwtAlgorithm } from './jwt-key.ts'
 import { storageOf, storageProblems, type Storage } from './storage.ts'
+import { tracingOf, type Tracing } from './tracing.ts'
 import { VARIABLES, type AuthMode, type Values } from './variables.ts'
 
 /** What the process was told by its environment: parsed once, typed, frozen. */
@@ -58,6 +59,9 @@ export interface Config {
   readonly trustProxy: boolean
   readonly metricsToken: string | null
   readonly logLevel: string
+  readonly auditLog: boolean
+  /** null when nothing is traced */
+  readonly tracing: Tracing | null
 }
 
 /** By what a token is verified, and what it must say. */
@@ -141,6 +145,8 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     trustProxy: v.TRUST_PROXY,
     metricsToken: v.METRICS_TOKEN || null,
     logLevel: v.LOG_LEVEL,
+    auditLog: v.AUDIT_LOG === 'on',
+    tracing: tracingOf(v),
   })
 }
 

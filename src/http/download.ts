@@ -10,6 +10,15 @@ import { httpDate, parseRange, rangeStillApplies } from './range-header.ts'
 /** A client that takes nothing for so long has gone, and does not know it. */
 const STALL_TIMEOUT_MS = 60_000
 
+/** What a download gives of an upload. */
+export interface Download {
+  readonly upload: Upload
+  /** what was asked for and is there; null for all of it */
+  ranges: readonly ByteRange[] | null
+  /** of the file, handed to the connection so far */
+  bytes: number
+}
+
 /**
  * Answers GET or HEAD with the bytes of an upload, or a GET with where the storage gives them. Resolves without an error when the client goes
  * away. When the store fails after the head went out, the connection is destroyed, so that no
@@ -22,6 +31,7 @@ export const serveFile = async (
   upload: Upload,
   store: Pick<ChunkStore, 'read' | 'presign'>,
   stallTimeoutMs = STALL_TIMEOUT_MS,
+  told: Download = { upload, ranges: null, bytes: 0 },
 ): Promise<void> => {
   const { status, size } = upload
   if (status !== 'COMPLETED' || size === null)
@@ -61,9 +71,10 @@ export const serveFile = async (
     throw new HttpError('range_not_satisfiable', { headers: { 'Content-Range': `bytes */${size}` } })
 
   const answer = planAnswer(ranges, size, type)
+  told.ranges = ranges
   answer.headers = { ...shared, ...contentHeaders(type, upload.fileName), ...answer.headers }
   if (req.method === 'HEAD') res.writeHead(answer.status, answer.headers).end()
-  else await send(req, res, answer, stallTimeoutMs, (range) => store.read(upload, range))
+  else await send(req, res, answer, stallTimeoutMs, told, (range) => store.read(upload, range))
 }
 
 interface Part {
@@ -120,6 +131,7 @@ async function send(
   res: ServerResponse,
   { status, headers, parts, suffix }: Answer,
   stallTimeoutMs: number,
+  told: Download,
   read: (range: ByteRange) => AsyncIterable<Uint8Array>,
 ): Promise<void> {
   const client = watch(req, res, stallTimeoutMs)
@@ -130,6 +142,7 @@ async function send(
         if (!res.headersSent) res.writeHead(status, headers)
         if (isFirst && prefix) res.write(prefix)
         res.write(chunk)
+        told.bytes += chunk.length
       })
       if (client.isGone()) return
     }

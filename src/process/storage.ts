@@ -6,10 +6,16 @@ import { forceAncestors } from '../stores/durable.ts'
 import { createLocalStore } from '../stores/local.ts'
 import { createS3Store } from '../stores/s3/store.ts'
 
-export function openStore(config: Config, notes: StorageNotes, meter: Meter): ChunkStore {
+/** @param outgoing headers for requests to a bucket, by which it goes on with a trace */
+export function openStore(
+  config: Config,
+  notes: StorageNotes,
+  meter: Meter,
+  outgoing?: () => Record<string, string>,
+): ChunkStore {
   const { storage } = config
   if (storage.backend === 'local') return createLocalStore(storage.root, config)
-  return createS3Store({ ...storage, name: storage.backend }, { notes, meter })
+  return createS3Store({ ...storage, name: storage.backend }, { notes, meter, ...(outgoing && { outgoing }) })
 }
 
 /** SQLite forces the folder of its file, the store those in its root; the rest of the way is up to us. */

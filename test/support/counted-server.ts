@@ -62,6 +62,8 @@ export async function useCountedServer(
     },
     metricsToken: null,
     stallTimeoutMs: 60_000,
+    openTrace: null,
+    onWork: null,
     onRequest: () => {},
   })
   const server = createServer(app)
