@@ -200,7 +200,11 @@ function openExchange(
   }
   // A response that waits behind a pipelined one is never told that its connection is gone.
   const { socket } = req
+  let isOver = false
   const over = () => {
+    // Both may be told at once.
+    if (isOver) return
+    isOver = true
     res.off('close', over)
     socket.off('close', over)
     const { traceId, userId, uploadId, download, failure } = exchange

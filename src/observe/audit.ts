@@ -50,6 +50,8 @@ const ATTEMPTS: Readonly<Record<string, string>> = {
 export function createAudit<A extends Asker>(log: Logger, addressOf: (asker: A) => string): Audit<A> {
   const lines = log.child({ audit: true }, { level: 'info' })
   const askers = new Set<A>()
+  /** A connection forgets its client when it closes. */
+  const addresses = new WeakMap<A, string>()
 
   /** Who may have brought it about: all of them, where several write to one upload at once. */
   const causesOf = ({ kind, upload: { id } }: LifeEvent): A[] => {
@@ -64,7 +66,7 @@ export function createAudit<A extends Asker>(log: Logger, addressOf: (asker: A) 
   }
   const whoAndWhere = (asker: A) => ({
     ...(asker.userId && { user: asker.userId }),
-    client: addressOf(asker),
+    client: addresses.get(asker),
     request_id: asker.requestId,
     ...(asker.traceId !== null && { trace_id: asker.traceId }),
   })
@@ -72,6 +74,7 @@ export function createAudit<A extends Asker>(log: Logger, addressOf: (asker: A) 
   return {
     open(asker) {
       askers.add(asker)
+      addresses.set(asker, addressOf(asker))
       return () => askers.delete(asker)
     },
     tell(event) {
