@@ -8,7 +8,8 @@ import { isIP, SocketAddress } from 'node:net'
  */
 export function peerAddress({ headers, socket }: IncomingMessage, trustProxy: boolean): string {
   const forwarded = trustProxy ? withoutPort(lastOf(headers['x-forwarded-for'])) : ''
-  return isIP(forwarded) ? forwarded : (socket.remoteAddress ?? '')
+  const address = isIP(forwarded) ? forwarded : (socket.remoteAddress ?? '')
+  return MAPPED.exec(address)?.[1] ?? address
 }
 
 /**
@@ -19,6 +20,9 @@ export function clientAddress(req: IncomingMessage, trustProxy: boolean): string
   const address = peerAddress(req, trustProxy)
   return isIP(address) === 6 ? networkOf(address) : address
 }
+
+/** An IPv4 address, as a socket for both gives it. */
+const MAPPED = /^::ffff:([\d.]+)$/i
 
 const lastOf = (header: string | string[] | undefined): string =>
   String(header ?? '')
