@@ -49,7 +49,7 @@ export const tracedLocker = (locker: Locker, begin: BeginStep): Locker => ({
     const startedAt = performance.now()
     const tell = (failure?: unknown) => {
       if (failure === undefined && performance.now() - startedAt < SHOWN_LOCK_MS) return
-      begin('lock.wait', { place }, startedAt)?.end(failure)
+      begin('lock.wait', { place: String(place) }, startedAt)?.end(failure)
     }
     try {
       const hold = await locker.acquire(id, place, holder, wait)

@@ -191,6 +191,20 @@ test('a request to the bucket goes on with the trace, and completing there is a 
   }
 })
 
+test('a request of more steps than are kept says how many are left out', async () => {
+  const collector = await useCollector()
+  const { call } = await start(await useFolder(), { ...tracedTo(collector), CHUNK_SIZE_BYTES: '10' })
+  const { headers } = await call('POST', '/files', { headers: { ...TUS, 'Upload-Length': '2000' } })
+  await call('PATCH', new URL(headers.get('location') ?? '').pathname, {
+    headers: patchAt(0),
+    body: 'x'.repeat(2000),
+  })
+  const patch = await collector.find(PATCH)
+  expect(collector.childrenOf(patch)).toHaveLength(200)
+  // A write and a commit of each of 200 cells, and perhaps a lock that was waited for.
+  expect(Number(patch.attributes['steps_left_out'])).toBeGreaterThanOrEqual(200)
+})
+
 test('a shutdown exports what no batch has taken yet', async () => {
   const collector = await useCollector()
   const { server, call } = await start(await useFolder(), {

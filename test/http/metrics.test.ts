@@ -1,4 +1,4 @@
-import { rename, writeFile } from 'node:fs/promises'
+import { readFile, rename, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { expect, test } from 'vitest'
 import { clientOf, patchAt, TUS, type Client } from '../support/client.ts'
@@ -156,6 +156,16 @@ test('a client that leaves is one request of status 499', async () => {
   await eventually(async () => valueOf(await scrape(call), 'inflight_chunks') === 0, 'it is over')
   const series = 'http_request_duration_seconds_count{method="PATCH",route="/files/:id",status_code="499"}'
   expect(valueOf(await scrape(call), series)).toBe(1)
+})
+
+test('docs/metrics.md has exactly the metrics that are served, with their types', async () => {
+  const text = await scrape(clientOf((await useServer()).url))
+  const served = [...text.matchAll(/^# TYPE (\w+) (\w+)/gm)].map(([, name, type]) => `${name} ${type}`)
+  const page = await readFile(path.join(import.meta.dirname, '..', '..', 'docs', 'metrics.md'), 'utf8')
+  const told = [...page.matchAll(/^\| `(\w+)` \| (counter|gauge|histogram) \|/gm)].map(
+    ([, name, type]) => `${name} ${type}`,
+  )
+  expect(told.toSorted()).toEqual(served.filter((one) => !/^(nodejs|process)_/.test(one)).toSorted())
 })
 
 test('the metrics name what runs, and tell of the process and its event loop', async () => {
