@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline'
 import { expect, test } from 'vitest'
-import { builtServer } from '../support/built-process.ts'
+import { builtServer, preload } from '../support/built-process.ts'
 import { patchAt, TUS } from '../support/client.ts'
 import { useCollector, type Collector } from '../support/collector.ts'
 import { useFolder } from '../support/folder.ts'
@@ -264,4 +264,18 @@ test.each([
   expect(traced.json.trace_id).toBe(TRACE_ID)
   expect(await server.signal('SIGTERM')).toBe(0)
   expect(collector.requests).toEqual([])
+})
+
+test('without an endpoint nothing of OpenTelemetry is loaded but its API', async () => {
+  const loads = async (env: Record<string, string>) => {
+    const { server, call } = await start(await useFolder(), { ...preload('loaded.mjs'), ...env })
+    const lines = linesOf(server)
+    await call('GET', '/v1/uploads')
+    await server.signal('SIGTERM')
+    await eventually(() => lines.some((line) => 'loaded' in line), 'the process has told what it loaded')
+    return Number(lines.find((line) => 'loaded' in line)?.['loaded'])
+  }
+  const collector = await useCollector()
+  expect(await loads(tracedTo(collector))).toBeGreaterThan(0)
+  expect(await loads({})).toBe(0)
 })

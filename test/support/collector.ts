@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type IncomingHttpHeaders } from 'node:http'
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { onTestFinished } from 'vitest'
 import { eventually } from './slow-request.ts'
@@ -39,12 +39,13 @@ interface KeyValue {
 export async function useCollector(): Promise<Collector> {
   const spans: CollectedSpan[] = []
   const requests: Collector['requests'] = []
-  const server = createServer(async (req, res) => {
+  const receive = async (req: IncomingMessage, res: ServerResponse) => {
     const body = Buffer.concat(await req.toArray())
     requests.push({ path: req.url ?? '', headers: req.headers, body })
     if (req.headers['content-type'] === 'application/json') spans.push(...decode(JSON.parse(body.toString())))
     res.setHeader('Content-Type', req.headers['content-type'] ?? '').end()
-  })
+  }
+  const server = createServer((req, res) => void receive(req, res))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   onTestFinished(() => {
