@@ -85,6 +85,36 @@ test('a request that comes again under its key creates one upload, and one line'
   expect(await audited(server, 1)).toMatchObject([{ action: 'create' }])
 })
 
+test('a completion names all requests that wrote at that moment, since any may have brought it about', async () => {
+  const server = await start()
+  const call = clientOf(server.url)
+  const { headers } = await call('POST', '/files', { headers: { ...TUS, 'Upload-Length': '7000000' } })
+  const id = idOf(headers.get('location') ?? '')
+  const put = (index: number, bytes: number, requestId: string) =>
+    call('PUT', `/v1/uploads/${id}/chunks/${index}`, {
+      headers: { 'X-Request-ID': requestId },
+      body: 'x'.repeat(bytes),
+    })
+  await put(0, 5_242_880, 'the-first')
+  const slow = slowRequest(server.url, 'PUT', `/v1/uploads/${id}/chunks/0`, {
+    'X-Request-ID': 'the-first-again',
+    'Content-Length': '5242880',
+  })
+  await slow.send(Buffer.from('xxx'))
+  await eventually(
+    async () => (await call('GET', '/metrics')).text.includes('\ninflight_chunks 1\n'),
+    'a body is open',
+  )
+  await put(1, 7_000_000 - 5_242_880, 'the-last')
+  expect((await audited(server, 2)).at(-1)).toMatchObject({
+    action: 'complete',
+    user: 'alice',
+    request_id: 'the-first-again',
+    also_at_work: ['the-last'],
+  })
+  slow.cut()
+})
+
 test('a download tells the range that was sent, and its bytes', async () => {
   const server = await start()
   const call = clientOf(server.url)
