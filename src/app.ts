@@ -2,8 +2,9 @@ import { randomUUID } from 'node:crypto'
 import express, { type Express, type Request, type Response } from 'express'
 import { HttpError, unavailable } from './core/errors.ts'
 import type { Gate } from './core/ports.ts'
+import { announcedLength } from './http/body.ts'
 import { applyCors } from './http/cors.ts'
-import { serveFile } from './http/download.ts'
+import { downloadOf, serveFile } from './http/download.ts'
 import { sendNativeError, sendTusError } from './http/errors.ts'
 import type { Exchange, Guard, Handler, OpenBody } from './http/exchange.ts'
 import * as may from './http/guards.ts'
@@ -13,11 +14,13 @@ import { json as jsonBody, maybeJson as maybeJsonBody } from './http/json.ts'
 import { followLink, linkHolder, makeLink, type LinkOptions } from './http/links.ts'
 import * as native from './http/native.ts'
 import * as operate from './http/operations.ts'
+import { traceIdOf } from './core/traceparent.ts'
 import { overrideMethod } from './http/tus-request.ts'
 import { createTus, type TusOptions } from './http/tus.ts'
 import { makeToken } from './http/upload-tokens.ts'
 import * as webhooks from './http/webhooks.ts'
 import type { RequestLine } from './observe/log.ts'
+import type { OpenTrace, RequestTrace } from './observe/tracing.ts'
 import type { Uploads } from './uploads/use-cases.ts'
 
 export interface App {
@@ -35,8 +38,12 @@ export interface App {
   metricsToken: string | null
   /** how long a client may not take a byte of its download */
   stallTimeoutMs: number
+  /** null when nothing is traced */
+  openTrace: OpenTrace | null
+  /** told of every request before it is worked on; what it gives is told when that is over. null when nobody asks */
+  onWork: ((exchange: Exchange) => () => void) | null
   /** told of every request when it is over */
-  onRequest: (line: RequestLine) => void
+  onRequest: (line: RequestLine, exchange: Exchange) => void
 }
 
 export type Method = 'OPTIONS' | 'HEAD' | 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
@@ -75,7 +82,7 @@ export function routes({
   const maybeBody = may.maybeBody(gate)
   const scraper = operate.scraper(metricsToken)
   const speakTus = createTus(uploads, openBody, tus)
-  const download = downloadOf(uploads, stallTimeoutMs)
+  const download = downloads(uploads, stallTimeoutMs)
   const linked = followLink(uploads, stallTimeoutMs)
 
   // prettier-ignore
@@ -114,10 +121,14 @@ export function routes({
   ]
 }
 
-const downloadOf =
+const downloads =
   (uploads: Uploads, stallTimeoutMs: number): Handler =>
-  async ({ req, res, uploadId }) =>
-    serveFile(req, res, await uploads.get(uploadId), uploads, stallTimeoutMs)
+  async (exchange) => {
+    const { req, res, uploadId } = exchange
+    const download = downloadOf(await uploads.get(uploadId))
+    if (req.method === 'GET') exchange.download = download
+    await serveFile(req, res, download, uploads, stallTimeoutMs)
+  }
 
 /** What answers while the process drains. */
 const ALWAYS_OPEN = new Set(['/health', '/ready', '/version', '/metrics'])
@@ -137,16 +148,19 @@ export function createApp(app: App): Express {
   const serve = (path: string, work: (exchange: Exchange) => Promise<void>) => {
     const sendError = path.startsWith('/files') ? sendTusError : sendNativeError
     return async (req: Request, res: Response): Promise<void> => {
-      const exchange = openExchange(req, res, path, app.onRequest)
+      const trace = app.openTrace?.(req.method, path, req.headers) ?? null
+      const exchange = openExchange(req, res, path, trace, app.onRequest)
+      const leave = app.onWork?.(exchange)
       try {
         if (app.operations.draining() && !ALWAYS_OPEN.has(path))
           throw unavailable('The server is shutting down.')
         if (!isMet(req.headers.expect)) throw new HttpError('expectation_failed')
-        await work(exchange)
+        await (trace ? trace.run(() => work(exchange)) : work(exchange))
       } catch (error) {
         sendError(exchange, error)
       } finally {
         exchange.admission?.release()
+        leave?.()
       }
     }
   }
@@ -178,7 +192,13 @@ const isMet = (expect = ''): boolean => /^\s*(100-continue)?\s*$/i.test(expect)
 
 const SANE_ID = /^[\w.:-]{1,128}$/
 
-function openExchange(req: Request, res: Response, route: string, onRequest: App['onRequest']): Exchange {
+function openExchange(
+  req: Request,
+  res: Response,
+  route: string,
+  trace: RequestTrace | null,
+  onRequest: App['onRequest'],
+): Exchange {
   const started = performance.now()
   const given = req.get('x-request-id')
   const requestId = given !== undefined && SANE_ID.test(given) ? given : randomUUID()
@@ -187,6 +207,7 @@ function openExchange(req: Request, res: Response, route: string, onRequest: App
     req,
     res,
     requestId,
+    traceId: trace ? trace.traceId : traceIdOf(req.get('traceparent')),
     route,
     userId: '',
     uploadId: '',
@@ -194,24 +215,34 @@ function openExchange(req: Request, res: Response, route: string, onRequest: App
     byUploadToken: false,
     asAttachment: false,
     admission: null,
+    download: null,
     failure: undefined,
   }
   // A response that waits behind a pipelined one is never told that its connection is gone.
   const { socket } = req
+  let isOver = false
   const over = () => {
+    // Both may be told at once.
+    if (isOver) return
+    isOver = true
     res.off('close', over)
     socket.off('close', over)
-    const { userId, uploadId, failure } = exchange
-    onRequest({
+    const { traceId, userId, uploadId, download, failure } = exchange
+    const line: RequestLine = {
       requestId,
+      traceId,
       method: req.method,
       route,
       status: res.writableFinished ? res.statusCode : 499,
       ms: performance.now() - started,
       userId,
       uploadId,
+      bodyBytes: announcedLength(req),
+      download,
       failure,
-    })
+    }
+    trace?.end(line)
+    onRequest(line, exchange)
   }
   res.once('close', over)
   socket.setMaxListeners(0).once('close', over)

@@ -11,6 +11,8 @@ import type { Config } from './config/config.ts'
 import { unavailable } from './core/errors.ts'
 import { createExpiryClock } from './core/expiry-clock.ts'
 import { createAuthenticator } from './http/auth.ts'
+import { peerAddress } from './http/client-address.ts'
+import type { Exchange } from './http/exchange.ts'
 import { watchHandedBack } from './http/idle-connections.ts'
 import { createSigner } from './http/signer.ts'
 import { signingKeys } from './http/signing-keys.ts'
@@ -20,8 +22,12 @@ import { createDeliveries } from './ledger/deliveries.ts'
 import { createLeases } from './ledger/leases.ts'
 import { migrateUp } from './ledger/migrate.ts'
 import { openLedger } from './ledger/open-ledger.ts'
+import { providerOf } from './ledger/url.ts'
+import { createAudit } from './observe/audit.ts'
 import { logRequest } from './observe/log.ts'
 import { createMetrics } from './observe/metrics.ts'
+import type { Tracing } from './observe/tracing.ts'
+import { watchedPorts } from './observe/watched-ports.ts'
 import { trackBodies } from './process/bodies.ts'
 import { CHORE_PATIENCE_MS, startChores } from './process/chores.ts'
 import { createHttpServer, listen, urlOf } from './process/http-server.ts'
@@ -38,6 +44,8 @@ export interface RunningServer {
 
 /** how long, of its grace, a shutdown leaves bodies that it ended to commit what they brought, and to answer */
 const COMMIT_PATIENCE_MS = 2_000
+/** how long a collector of traces may take, where the grace is used up */
+const FLUSH_PATIENCE_MS = 1_000
 /** what a process needs to end, beyond its grace; by then one that hangs has ended itself */
 const ENDING_MS = 6_000
 
@@ -63,6 +71,13 @@ export async function startServer(config: Config, program: Program): Promise<Run
   }
 }
 
+/** Nothing of it is loaded where nobody wants traces. */
+async function openTracing({ tracing }: Config, program: Program): Promise<Tracing | null> {
+  if (!tracing) return null
+  const { traceByOtlp } = await import('./observe/otlp.ts')
+  return traceByOtlp({ ...tracing, ...program })
+}
+
 async function build(config: Config, { log, version }: Program, claim: Claim): Promise<RunningServer> {
   const applied = await migrateUp(config.databaseUrl)
   if (applied.length > 0) log.info({ applied }, 'migrations applied')
@@ -71,14 +86,23 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
   const leases = config.leases ? createLeases(db, `${hostname()} ${process.pid} ${randomUUID()}`) : null
   const inner = createLocker()
   const metrics = createMetrics()
-  const store = heldBack(await openStore(config, ledger, metrics.meter), isFull)
+  const tracing = await openTracing(config, { log, version })
+  const store = heldBack(await openStore(config, ledger, metrics.meter, tracing?.outgoing), isFull)
+  metrics.watchBuild({ version, store: store.name, database: providerOf(config.databaseUrl) })
   if (config.durability === 'disk') await forceFolders(config)
   const gate = createGate(config, metrics.meter)
   metrics.watchLoad(gate.load)
+  const audit = config.auditLog
+    ? createAudit<Exchange>(log, ({ req }) => peerAddress(req, config.trustProxy))
+    : null
+  const ports = watchedPorts(
+    { gate, ledger, store, locker: leases ? createLeaseLocker({ leases, inner }) : inner },
+    { metrics, tracing, audit },
+  )
   const uploads = createUploads({
-    ledger,
-    store,
-    locker: leases ? createLeaseLocker({ leases, inner }) : inner,
+    ledger: ports.ledger,
+    store: ports.store,
+    locker: ports.locker,
     meter: metrics.meter,
     now: () => new Date(),
     expiryNow: createExpiryClock(
@@ -99,7 +123,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
   const bodies = trackBodies(config, (way) => metrics.meter.bodyOpened(way))
   const app = createApp({
     uploads,
-    gate,
+    gate: ports.gate,
     identification: {
       authenticate: createAuthenticator(config),
       readUploadToken: tokenReader(uploads, links),
@@ -130,9 +154,12 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
     deadLetters: deliveries,
     metricsToken: config.metricsToken,
     stallTimeoutMs: config.bodyIdleTimeoutMs,
-    onRequest: (line) => {
-      metrics.observeRequest(line.method, line.route, line.status, line.ms / 1000)
+    openTrace: tracing?.open ?? null,
+    onWork: audit?.open ?? null,
+    onRequest: (line, exchange) => {
+      metrics.observeRequest(line)
       logRequest(log, line)
+      audit?.over(line, exchange)
     },
   })
 
@@ -151,6 +178,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
     url: urlOf(server, config.host),
     async close() {
       draining = true
+      const closesAt = performance.now() + config.shutdownGraceMs
       const emptied = gate.close(unavailable('The server is shutting down.'))
       const idle = chores.stop()
       const closed = new Promise((resolve) => server.close(resolve))
@@ -172,6 +200,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
       // What a body brought may still be on its way into the ledger when its connection is gone.
       await Promise.race([emptied, sleep(CHORE_PATIENCE_MS, undefined, { ref: false })])
       await ledger.close()
+      await tracing?.close(Math.max(FLUSH_PATIENCE_MS, closesAt - performance.now()))
       claim.release()
     },
   }

@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto'
 import type { SigningKey } from '../core/ports.ts'
 import { readJwtKey, type JwtAlgorithm } from './jwt-key.ts'
 import { storageOf, storageProblems, type Storage } from './storage.ts'
+import { tracingOf, type Tracing } from './tracing.ts'
 import { VARIABLES, type AuthMode, type Values } from './variables.ts'
 import { webhookProblems, webhooksOf, type Webhooks } from './webhooks.ts'
 
@@ -67,6 +68,9 @@ export interface Config {
   readonly webhooks: Webhooks | null
   readonly metricsToken: string | null
   readonly logLevel: string
+  readonly auditLog: boolean
+  /** null when nothing is traced */
+  readonly tracing: Tracing | null
 }
 
 /** By what a token is verified, and what it must say. */
@@ -154,6 +158,8 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     webhooks: webhooksOf(v),
     metricsToken: v.METRICS_TOKEN || null,
     logLevel: v.LOG_LEVEL,
+    auditLog: v.AUDIT_LOG === 'on',
+    tracing: tracingOf(v),
   })
 }
 

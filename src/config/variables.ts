@@ -42,6 +42,8 @@ const isDatabaseUrl = (text: string): boolean =>
   /^(file|sqlite):./.test(text) ||
   (/^postgres(ql)?:\/\/[^\s/?#]*\/[^\s/?#@]+(\?\S*)?$/.test(text) && URL.canParse(text))
 
+const otlpProtocol = z.enum(['http/protobuf', 'http/json'])
+
 const bucketName = z.string().regex(/^([\w.-]{3,255})?$/)
 const endpointUrl = z.string().refine((text) => text === '' || isHttpUrl(text))
 
@@ -163,6 +165,13 @@ export const VARIABLES = {
     'info',
     'fatal, error, warn, info, debug, trace or silent',
   ],
+  AUDIT_LOG: [z.enum(['on', 'off']), 'off', 'on or off'],
+  OTEL_EXPORTER_OTLP_ENDPOINT: [endpointUrl, '', 'the http(s) URL of a collector of traces'],
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: [endpointUrl, '', 'the http(s) URL of a collector of traces'],
+  OTEL_EXPORTER_OTLP_PROTOCOL: [otlpProtocol, 'http/protobuf', 'http/protobuf or http/json'],
+  OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: [otlpProtocol.or(z.literal('')), '', 'http/protobuf or http/json'],
+  OTEL_TRACES_EXPORTER: [z.enum(['otlp', 'none']), 'otlp', 'otlp or none'],
+  OTEL_SDK_DISABLED: [flag, 'false', 'true or false'],
 } as const satisfies Record<string, readonly [z.ZodType, string, string]>
 
 /** What they parse to. */

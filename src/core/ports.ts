@@ -365,3 +365,6 @@ export interface Meter {
   /** Seconds of one write to the storage that succeeded. */
   storePut(seconds: number): void
 }
+
+/** What a store does for an upload, as it is counted. */
+export type StoreOperation = 'write' | 'compare' | 'finalize' | 'concat' | 'remove' | 'presign'

@@ -2,16 +2,27 @@ import type { IncomingMessage } from 'node:http'
 import { isIP, SocketAddress } from 'node:net'
 
 /**
- * The address that a request is counted by. A client of IPv6 has a /64 to itself and may change its
- * address within that, so the network is what counts.
+ * The address that a request comes from.
  * @param trustProxy whether a proxy of ours tells the address: as the last one in X-Forwarded-For, since
  * what stands before that may have come from the client
  */
-export function clientAddress({ headers, socket }: IncomingMessage, trustProxy: boolean): string {
+export function peerAddress({ headers, socket }: IncomingMessage, trustProxy: boolean): string {
   const forwarded = trustProxy ? withoutPort(lastOf(headers['x-forwarded-for'])) : ''
   const address = isIP(forwarded) ? forwarded : (socket.remoteAddress ?? '')
+  return MAPPED.exec(address)?.[1] ?? address
+}
+
+/**
+ * The address that a request is counted by. A client of IPv6 has a /64 to itself and may change its
+ * address within that, so the network is what counts.
+ */
+export function clientAddress(req: IncomingMessage, trustProxy: boolean): string {
+  const address = peerAddress(req, trustProxy)
   return isIP(address) === 6 ? networkOf(address) : address
 }
+
+/** An IPv4 address, as a socket for both gives it. */
+const MAPPED = /^::ffff:([\d.]+)$/i
 
 const lastOf = (header: string | string[] | undefined): string =>
   String(header ?? '')

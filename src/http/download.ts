@@ -19,6 +19,17 @@ export interface Presentation {
 
 const AS_USUAL: Presentation = { asAttachment: false, headers: {} }
 
+/** What a download gives of an upload. */
+export interface Download {
+  readonly upload: Upload
+  /** what was asked for and is there; null for all of it */
+  ranges: readonly ByteRange[] | null
+  /** of the file, handed to the connection so far */
+  bytes: number
+}
+
+export const downloadOf = (upload: Upload): Download => ({ upload, ranges: null, bytes: 0 })
+
 /**
  * Answers GET or HEAD with the bytes of an upload, or a GET with where the storage gives them. Resolves without an error when the client goes
  * away. When the store fails after the head went out, the connection is destroyed, so that no
@@ -28,11 +39,12 @@ const AS_USUAL: Presentation = { asAttachment: false, headers: {} }
 export const serveFile = async (
   req: IncomingMessage,
   res: ServerResponse,
-  upload: Upload,
+  download: Download,
   store: Pick<ChunkStore, 'read' | 'presign'>,
   stallTimeoutMs = STALL_TIMEOUT_MS,
   { asAttachment, headers }: Presentation = AS_USUAL,
 ): Promise<void> => {
+  const { upload } = download
   const { status, size } = upload
   if (status !== 'COMPLETED' || size === null)
     throw new HttpError('conflict', {
@@ -72,8 +84,9 @@ export const serveFile = async (
 
   const answer = planAnswer(ranges, size, type)
   answer.headers = { ...shared, ...contentHeaders(type, upload.fileName, asAttachment), ...answer.headers }
+  download.ranges = ranges
   if (req.method === 'HEAD') res.writeHead(answer.status, answer.headers).end()
-  else await send(req, res, answer, stallTimeoutMs, (range) => store.read(upload, range))
+  else await send(req, res, answer, stallTimeoutMs, download, (range) => store.read(upload, range))
 }
 
 interface Part {
@@ -130,6 +143,7 @@ async function send(
   res: ServerResponse,
   { status, headers, parts, suffix }: Answer,
   stallTimeoutMs: number,
+  download: Download,
   read: (range: ByteRange) => AsyncIterable<Uint8Array>,
 ): Promise<void> {
   const client = watch(req, res, stallTimeoutMs)
@@ -140,6 +154,7 @@ async function send(
         if (!res.headersSent) res.writeHead(status, headers)
         if (isFirst && prefix) res.write(prefix)
         res.write(chunk, client.wake)
+        download.bytes += chunk.length
       })
       if (client.isGone()) return
     }
@@ -164,7 +179,7 @@ interface Client {
   unwatch(): void
 }
 
-/** By its socket: a response that waits for its turn behind a pipelined one is never told itself. */
+/** By its socket: a response that waits for its turn behind a pipelined one is never download itself. */
 function watch(req: IncomingMessage, res: ServerResponse, stallTimeoutMs: number): Client {
   const { socket } = req
   let wake = () => {}
@@ -200,7 +215,7 @@ function watch(req: IncomingMessage, res: ServerResponse, stallTimeoutMs: number
 
 /**
  * Hands on exactly `length` bytes, one chunk ahead of the client. When the client goes, the source
- * is told to return at once, even while its next chunk is awaited.
+ * is download to return at once, even while its next chunk is awaited.
  * @throws when the source fails, or has fewer or more bytes
  */
 async function pump(
@@ -225,7 +240,7 @@ async function pump(
       write(next.value, left === length)
       left -= next.value.length
     }
-    // What the source gave last is its own again once it is told to return.
+    // What the source gave last is its own again once it is download to return.
     await taken(client)
   } finally {
     await release()

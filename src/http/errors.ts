@@ -11,7 +11,7 @@ const NATIVE_CODES: Readonly<Record<string, string>> = {
 
 /** Answers an error on the native API, as JSON. */
 export function sendNativeError(exchange: Exchange, thrown: unknown): void {
-  const { res, requestId, uploadId } = exchange
+  const { res, requestId, traceId, uploadId } = exchange
   const error = prepare(exchange, thrown)
   if (!error) return
   // A chunk whose turn does not come is a matter of trying again.
@@ -21,7 +21,7 @@ export function sendNativeError(exchange: Exchange, thrown: unknown): void {
     error_code: NATIVE_CODES[code] ?? code,
     request_id: requestId,
     upload_id: uploadId || null,
-    trace_id: null,
+    trace_id: traceId,
   })
 }
 

@@ -1,11 +1,14 @@
 import type { Request, Response } from 'express'
 import type { Admission, Body, Turn } from '../core/ports.ts'
+import type { Download } from './download.ts'
 
 /** One request and its answer, with what the guards found out. */
 export interface Exchange {
   readonly req: Request
   readonly res: Response
   readonly requestId: string
+  /** of the trace that the request belongs to; null for none */
+  readonly traceId: string | null
   /** the pattern of the route, never the URL */
   readonly route: string
   /** who asks; empty where nobody needs to be known */
@@ -20,6 +23,8 @@ export interface Exchange {
   asAttachment: boolean
   /** the right to a body; null where the route takes none */
   admission: Admission | null
+  /** what the request has downloaded so far; null where it downloads nothing */
+  download: Download | null
   /** why the request failed, for the log */
   failure: unknown
 }

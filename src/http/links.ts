@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { HttpError } from '../core/errors.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
 import { baseUrlOf, type PublicUrl } from './base-url.ts'
-import { serveFile } from './download.ts'
+import { downloadOf, serveFile } from './download.ts'
 import type { Guard, Handler } from './exchange.ts'
 import { guessCounter, type GuessOptions } from './guesses.ts'
 import { parse } from './parse.ts'
@@ -67,7 +67,9 @@ const HEADERS = { 'Cross-Origin-Resource-Policy': 'cross-origin', 'Referrer-Poli
 /** Answers as a download does. */
 export const followLink =
   (uploads: Uploads, stallTimeoutMs: number): Handler =>
-  async ({ req, res, uploadId, asAttachment }) => {
-    const upload = await uploads.get(uploadId)
-    await serveFile(req, res, upload, uploads, stallTimeoutMs, { asAttachment, headers: HEADERS })
+  async (exchange) => {
+    const { req, res, uploadId, asAttachment } = exchange
+    const download = downloadOf(await uploads.get(uploadId))
+    if (req.method === 'GET') exchange.download = download
+    await serveFile(req, res, download, uploads, stallTimeoutMs, { asAttachment, headers: HEADERS })
   }

@@ -1,5 +1,7 @@
 import { pino, type DestinationStream, type Logger } from 'pino'
 import { HttpError } from '../core/errors.ts'
+import type { ByteRange } from '../core/range.ts'
+import type { Upload } from '../core/upload.ts'
 
 /** Structured lines on standard output. What is logged is chosen field by field, so no header or key gets in. */
 export const createLog = (level: string, destination?: DestinationStream): Logger =>
@@ -7,6 +9,8 @@ export const createLog = (level: string, destination?: DestinationStream): Logge
 
 export interface RequestLine {
   requestId: string
+  /** null when it belongs to no trace */
+  traceId: string | null
   method: string
   route: string
   /** 499 when the client left before the answer */
@@ -14,14 +18,19 @@ export interface RequestLine {
   ms: number
   userId: string
   uploadId: string
+  /** as announced; null when it is chunked */
+  bodyBytes: number | null
+  /** what it gave of a file; null when it was no download */
+  download: { upload: Upload; ranges: readonly ByteRange[] | null; bytes: number } | null
   failure: unknown
 }
 
 /** The one line that a request gets. */
 export function logRequest(log: Logger, line: RequestLine): void {
-  const { requestId, method, route, status, ms, userId, uploadId, failure } = line
+  const { requestId, traceId, method, route, status, ms, userId, uploadId, failure } = line
   const fields = {
     request_id: requestId,
+    ...(traceId !== null && { trace_id: traceId }),
     method,
     route,
     status,

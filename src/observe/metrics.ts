@@ -1,6 +1,11 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Meter } from '../core/ports.ts'
 import { createWebhookMetrics, type WebhookMetrics } from './webhook-metrics.ts'
+import type { Dialect } from '../core/upload.ts'
+import * as buckets from './buckets.ts'
+import type { Listener } from './lifecycle.ts'
+import type { RequestLine } from './log.ts'
+import type { Timed } from './timed-ports.ts'
 
 export interface Load {
   inflight: number
@@ -9,19 +14,39 @@ export interface Load {
   workers: number
 }
 
+/** What this process is made of. */
+export interface Build {
+  version: string
+  store: string
+  database: string
+}
+
 export interface Metrics {
   meter: Meter
   webhooks: WebhookMetrics
-  observeRequest(method: string, route: string, status: number, seconds: number): void
+  /** of a request that is over */
+  observeRequest(line: RequestLine): void
+  /** what becomes of uploads */
+  observeLife: Listener
+  observeStore: Timed
+  /** seconds that a body waited to be admitted */
+  observeWait(seconds: number): void
+  /** Tells at each scrape what runs, and names the store of downloads. */
+  watchBuild(build: Build): void
   /** Reads the gate's load at each scrape. */
   watchLoad(load: () => Load): void
   /** the Prometheus text */
   render(): Promise<{ contentType: string; text: string }>
 }
 
-const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
-
 const METHODS = new Set(['OPTIONS', 'HEAD', 'GET', 'POST', 'PUT', 'PATCH', 'DELETE'])
+
+/** Made once: what is counted for every chunk makes no object of its own. */
+const OF: Readonly<Record<Dialect, { dialect: Dialect }>> = {
+  tus: { dialect: 'tus' },
+  native: { dialect: 'native' },
+}
+const BY = { lane: { way: 'lane' }, parser: { way: 'parser' } } as const
 
 /** Labels are bounded: dialects, reasons and route patterns, never ids, keys or paths. */
 export function createMetrics(): Metrics {
@@ -31,8 +56,8 @@ export function createMetrics(): Metrics {
 
   const counter = <T extends string>(name: string, help: string, labelNames: T[] = []) =>
     new Counter({ name, help, labelNames, registers })
-  const histogram = <T extends string>(name: string, help: string, labelNames: T[] = []) =>
-    new Histogram({ name, help, labelNames, registers, buckets: SECONDS })
+  const histogram = <T extends string>(name: string, help: string, bounds: number[], labelNames: T[] = []) =>
+    new Histogram({ name, help, labelNames, registers, buckets: bounds })
 
   const bytes = counter('bytes_uploaded_total', 'Bytes that count, of every dialect.', ['dialect'])
   const chunks = counter('chunks_uploaded_total', 'Chunks that became whole.', ['dialect'])
@@ -42,22 +67,49 @@ export function createMetrics(): Metrics {
   const throttled = counter('throttled_requests_total', 'Requests refused by a limit.', ['reason'])
   const created = counter('uploads_created_total', 'Uploads created.', ['dialect'])
   const completed = counter('uploads_completed_total', 'Uploads completed.', ['dialect'])
+  const failed = counter('uploads_failed_total', 'Uploads that failed for good.', ['dialect'])
+  const deleted = counter('uploads_deleted_total', 'Uploads deleted.', ['dialect'])
   const expired = counter('uploads_expired_total', 'Unfinished uploads that expired.')
-  const update = histogram('db_update_latency_seconds', 'Time of a commit in the ledger.')
-  const puts = histogram('s3_put_latency_seconds', 'Time of a write to S3.')
-  const requests = histogram('http_request_duration_seconds', 'Time of a request.', [
+  const sizes = histogram('upload_size_bytes', 'Size of a completed upload.', buckets.SIZES, ['dialect'])
+  const lives = histogram(
+    'upload_duration_seconds',
+    'From the creation of an upload to its completion.',
+    buckets.LIVES,
+    ['dialect'],
+  )
+  const update = histogram('db_update_latency_seconds', 'Time of a commit in the ledger.', buckets.OPERATIONS)
+  const puts = histogram('s3_put_latency_seconds', 'Time of a write to S3.', buckets.OPERATIONS)
+  const operations = histogram(
+    'store_operation_duration_seconds',
+    'Time of an operation of the store; a write includes the wait for its bytes.',
+    buckets.OPERATIONS,
+    ['store', 'operation'],
+  )
+  const broken = counter('store_operation_failures_total', 'Operations of the store that failed.', [
+    'store',
+    'operation',
+  ])
+  const waits = histogram('body_wait_seconds', 'Time that a body waited to be admitted.', buckets.OPERATIONS)
+  const requests = histogram('http_request_duration_seconds', 'Time of a request.', buckets.REQUESTS, [
     'method',
     'route',
     'status_code',
   ])
+  const requestSizes = histogram('http_request_size_bytes', 'Announced length of a body.', buckets.SIZES, [
+    'method',
+    'route',
+  ])
+  const downloads = histogram('download_size_bytes', 'Bytes that a download gave.', buckets.SIZES, ['store'])
+  let store = ''
+
   return {
     meter: {
-      bytesStored: (count, dialect) => bytes.inc({ dialect }, count),
-      chunkStored: (dialect) => chunks.inc({ dialect }),
-      bodyOpened: (way) => bodies.inc({ way }),
-      chunkFailed: (dialect) => failures.inc({ dialect }),
-      uploadCreated: (dialect) => created.inc({ dialect }),
-      uploadCompleted: (dialect) => completed.inc({ dialect }),
+      bytesStored: (count, dialect) => bytes.inc(OF[dialect], count),
+      chunkStored: (dialect) => chunks.inc(OF[dialect]),
+      bodyOpened: (way) => bodies.inc(BY[way]),
+      chunkFailed: (dialect) => failures.inc(OF[dialect]),
+      uploadCreated: (dialect) => created.inc(OF[dialect]),
+      uploadCompleted: (dialect) => completed.inc(OF[dialect]),
       uploadExpired: () => expired.inc(),
       throttled: (reason) => throttled.inc({ reason }),
       ledgerUpdate: (seconds) => update.observe(seconds),
@@ -65,11 +117,35 @@ export function createMetrics(): Metrics {
       storePut: (seconds) => puts.observe(seconds),
     },
     webhooks: createWebhookMetrics(registry),
-    observeRequest: (method, route, status, seconds) =>
-      requests.observe(
-        { method: METHODS.has(method) ? method : 'OTHER', route, status_code: status },
-        seconds,
-      ),
+    observeRequest({ method: given, route, status, ms, bodyBytes, download }) {
+      const method = METHODS.has(given) ? given : 'OTHER'
+      requests.observe({ method, route, status_code: status }, ms / 1000)
+      if (bodyBytes) requestSizes.observe({ method, route }, bodyBytes)
+      if (download && download.bytes > 0) downloads.observe({ store }, download.bytes)
+    },
+    observeLife({ kind, upload, at }) {
+      const of = OF[upload.dialect]
+      if (kind === 'failed') failed.inc(of)
+      if (kind === 'deleted') deleted.inc(of)
+      if (kind !== 'completed') return
+      sizes.observe(of, upload.size ?? 0)
+      // The clock may have been set back meanwhile.
+      lives.observe(of, Math.max(0, at.getTime() - upload.createdAt.getTime()) / 1000)
+    },
+    observeStore(name, operation, seconds, bad) {
+      const labels = { store: name, operation }
+      operations.observe(labels, seconds)
+      if (bad) broken.inc(labels)
+    },
+    observeWait: (seconds) => waits.observe(seconds),
+    watchBuild(build) {
+      ;({ store } = build)
+      const labelNames = ['version', 'store', 'database']
+      new Gauge({ name: 'build_info', help: 'What runs; always 1.', labelNames, registers }).set(
+        { ...build },
+        1,
+      )
+    },
     watchLoad(load) {
       const gauge = (name: string, help: string, read: (load: Load) => number) =>
         new Gauge({

@@ -5,12 +5,18 @@ import { providerOf, sqlitePath } from '../ledger/url.ts'
 import { forceAncestors } from '../stores/durable.ts'
 import { createLocalStore } from '../stores/local.ts'
 
-export async function openStore(config: Config, notes: StorageNotes, meter: Meter): Promise<ChunkStore> {
+/** @param outgoing headers for requests to a bucket, by which it goes on with a trace */
+export async function openStore(
+  config: Config,
+  notes: StorageNotes,
+  meter: Meter,
+  outgoing?: () => Record<string, string>,
+): Promise<ChunkStore> {
   const { storage } = config
   if (storage.backend === 'local') return createLocalStore(storage.root, config)
   // The SDK takes memory and time to load: those who store on the disk are spared it.
   const { createS3Store } = await import('../stores/s3/store.ts')
-  return createS3Store({ ...storage, name: storage.backend }, { notes, meter })
+  return createS3Store({ ...storage, name: storage.backend }, { notes, meter, ...(outgoing && { outgoing }) })
 }
 
 /** SQLite forces the folder of its file, the store those in its root; the rest of the way is up to us. */

@@ -11,7 +11,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { toHttpError } from '../../src/core/errors.ts'
 import type { ChunkStore } from '../../src/core/ports.ts'
 import type { Upload } from '../../src/core/upload.ts'
-import { serveFile } from '../../src/http/download.ts'
+import { downloadOf, serveFile } from '../../src/http/download.ts'
 import { createFileReader } from '../../src/stores/file-reader.ts'
 
 const MIB = 1024 * 1024
@@ -95,7 +95,7 @@ const uploadOf = (changes: Partial<Upload> = {}): Upload => ({
 async function serve(changes: Partial<Upload> = {}, read: Read = readerOf(tenBytes)) {
   const outcomes: unknown[] = []
   const server = http.createServer((req, res) => {
-    serveFile(req, res, uploadOf(changes), { read }).then(
+    serveFile(req, res, downloadOf(uploadOf(changes)), { read }).then(
       () => outcomes.push('ok'),
       (error: unknown) => {
         outcomes.push(error)
@@ -623,7 +623,7 @@ describe('a client that goes away', () => {
     const ended: string[] = []
     const server = http.createServer((req, res) => {
       gone = once(req.socket, 'close').then(() =>
-        serveFile(req, res, uploadOf(), {
+        serveFile(req, res, downloadOf(uploadOf()), {
           read: async function* () {
             reads++
             yield Buffer.from(TEN)

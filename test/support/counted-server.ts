@@ -73,6 +73,8 @@ export async function useCountedServer(
     },
     metricsToken: null,
     stallTimeoutMs: 60_000,
+    openTrace: null,
+    onWork: null,
     onRequest: () => {},
   })
   const server = createServer(app)

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { describe, expect, it } from 'vitest'
-import { clientAddress } from '../../src/http/client-address.ts'
+import { clientAddress, peerAddress } from '../../src/http/client-address.ts'
 
 const requestFrom = (remoteAddress: string | undefined, forwarded?: string) =>
   ({
@@ -51,5 +51,21 @@ describe('the address that a client is counted by', () => {
 
   it('is the peer, whatever is forwarded, where no proxy is trusted', () => {
     expect(clientAddress(requestFrom('192.0.2.7', '203.0.113.5'), false)).toBe('192.0.2.7')
+  })
+})
+
+describe('the address that a client has', () => {
+  it.each([
+    ['192.0.2.7', '192.0.2.7'],
+    ['::ffff:192.0.2.7', '192.0.2.7'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2:3:4:5:6'],
+    [undefined, ''],
+  ])('of %s is %s', (address, told) => {
+    expect(peerAddress(requestFrom(address), false)).toBe(told)
+  })
+
+  it('is the last one that a trusted proxy tells, without its port', () => {
+    expect(peerAddress(requestFrom('10.0.0.1', '203.0.113.7, [2001:db8::7]:4711'), true)).toBe('2001:db8::7')
+    expect(peerAddress(requestFrom('10.0.0.1', '203.0.113.7'), false)).toBe('10.0.0.1')
   })
 })

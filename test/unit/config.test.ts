@@ -408,6 +408,23 @@ const VARIABLES: Record<string, Row> = {
     bad: ['verbose', 'INFO', 'info '],
     must: /fatal.*silent$/,
   },
+  AUDIT_LOG: {
+    key: 'auditLog',
+    unset: false,
+    good: [
+      ['on', true],
+      ['off', false],
+    ],
+    bad: ['1', 'true', 'ON', './audit.log'],
+    must: /on or off$/,
+  },
+  OTEL_EXPORTER_OTLP_ENDPOINT: {
+    key: 'tracing',
+    unset: null,
+    good: [['http://localhost:4318', { protocol: 'http/protobuf' }]],
+    bad: ['localhost:4318', 'grpc://localhost:4317'],
+    must: /http\(s\) URL of a collector/,
+  },
 }
 
 const rows = Object.entries(VARIABLES)

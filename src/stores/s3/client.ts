@@ -47,10 +47,14 @@ export interface S3Client {
   partBytesFor(fileBytes: number): number
 }
 
-/** @param packedPartBytes the size of a packed part, unless the file needs larger ones or S3 does */
+/**
+ * @param packedPartBytes the size of a packed part, unless the file needs larger ones or S3 does
+ * @param outgoing headers of every request. They are not signed: whoever hands on a trace may change them.
+ */
 export function createClient(
   { bucket, region, endpoint, credentials, forcePathStyle }: S3Place,
   packedPartBytes: number,
+  outgoing?: () => Record<string, string>,
 ): S3Client {
   const agent = { keepAlive: true, maxSockets: Number.POSITIVE_INFINITY }
   const config: S3ClientConfig = {
@@ -87,6 +91,16 @@ export function createClient(
     },
     { step: 'initialize', priority: 'high', name: 'plainFailures' },
   )
+  if (outgoing)
+    s3.middlewareStack.add(
+      (next) => (args) => {
+        const { headers } = args.request as { headers: Record<string, string> }
+        Object.assign(headers, outgoing())
+        return next(args)
+      },
+      // Behind the signature, which is made in the step before.
+      { step: 'deserialize', priority: 'low', name: 'outgoingHeaders' },
+    )
   return {
     s3,
     bucket,

@@ -32,6 +32,8 @@ export interface S3Options extends S3Place {
 export interface S3Deps {
   notes: StorageNotes
   meter: Pick<Meter, 'storeRetried' | 'storePut'>
+  /** headers of every request, which are not signed */
+  outgoing?: () => Record<string, string>
   /** how pauses between tries are made */
   pauses?: Pick<RetryOptions, 'random' | 'sleep'>
 }
@@ -50,9 +52,16 @@ const PROBE_TIMEOUT_MS = 3_000
  * the file until its cell is whole, under a key that is written once. What counts, and where it is,
  * stands in the ledger: nothing is ever looked for in the bucket but on the way out.
  */
-export function createS3Store(options: S3Options, { notes, meter, pauses = {} }: S3Deps): ChunkStore {
+export function createS3Store(
+  options: S3Options,
+  { notes, meter, outgoing, pauses = {} }: S3Deps,
+): ChunkStore {
   const buffers = createPartBuffers(options.partBufferBytes)
-  const client = createClient(options, Math.min(PACKED_PART_BYTES, Math.floor(buffers.maxBytes / 4)))
+  const client = createClient(
+    options,
+    Math.min(PACKED_PART_BYTES, Math.floor(buffers.maxBytes / 4)),
+    outgoing,
+  )
   const keys = keysUnder(options.keyPrefix)
   const retry = createRetry({ maxRetries: options.maxRetries, meter, ...pauses })
   const bucket = createBucket(client, options, retry, meter)
