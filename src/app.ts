@@ -2,14 +2,18 @@ import { randomUUID } from 'node:crypto'
 import express, { type Express, type Request, type Response } from 'express'
 import { HttpError, unavailable } from './core/errors.ts'
 import type { Gate } from './core/ports.ts'
+import { serveAsset, servePage, type ConsoleFiles } from './http/console.ts'
 import { applyCors } from './http/cors.ts'
 import { serveFile } from './http/download.ts'
 import { sendNativeError, sendTusError } from './http/errors.ts'
+import type { EventStreams } from './http/event-stream.ts'
+import { watchList, watchUpload } from './http/events.ts'
 import type { Exchange, Guard, Handler, OpenBody } from './http/exchange.ts'
 import * as may from './http/guards.ts'
 import { orAgain } from './http/idempotency.ts'
 import { identifier, type Identification } from './http/identify.ts'
 import { json as jsonBody } from './http/json.ts'
+import { showLimits, type Limits, type Load } from './http/limits.ts'
 import * as native from './http/native.ts'
 import * as operate from './http/operations.ts'
 import { overrideMethod } from './http/tus-request.ts'
@@ -27,6 +31,10 @@ export interface App {
   corsAllowedOrigins: readonly string[]
   operations: operate.Operations
   metricsToken: string | null
+  limits: Limits
+  load: () => Load
+  eventStreams: EventStreams
+  console: ConsoleFiles
   /** how long a client may not take a byte of its download */
   stallTimeoutMs: number
   /** told of every request when it is over */
@@ -46,6 +54,10 @@ export function routes({
   tus,
   operations,
   metricsToken,
+  limits,
+  load,
+  eventStreams,
+  console,
   stallTimeoutMs,
 }: App): Route[] {
   const { nobody, none } = may
@@ -79,6 +91,10 @@ export function routes({
     ['HEAD',    '/v1/uploads/:id/download',      owner,     none,      download],
     ['GET',     '/v1/uploads/:id/download',      owner,     none,      download],
 
+    ['GET',     '/v1/uploads/:id/events',        owner,     none,      watchUpload(uploads, eventStreams)],
+    ['GET',     '/v1/events',                    anyUser,   none,      watchList(uploads, eventStreams, load)],
+    ['GET',     '/v1/limits',                    anyUser,   none,      showLimits(limits, load)],
+
     ['OPTIONS', '/files{/:id}',                  nobody,    none,      speakTus],
     ['POST',    '/files',                        anyUser,   maybeBody, speakTus],
     ['HEAD',    '/files/:id',                    owner,     none,      speakTus],
@@ -87,6 +103,9 @@ export function routes({
     ['GET',     '/files/:id',                    owner,     none,      download],
 
     ['POST',    '/v1/admin/cleanup',             admin,     none,      operate.cleanup(operations)],
+
+    ['GET',     '/',                             nobody,    none,      servePage(console)],
+    ['GET',     '/console/:file',                nobody,    none,      serveAsset(console)],
 
     ['GET',     '/health',                       nobody,    none,      operate.health()],
     ['GET',     '/ready',                        nobody,    none,      operate.ready(operations)],

@@ -11,6 +11,8 @@ import type { Config } from './config/config.ts'
 import { unavailable } from './core/errors.ts'
 import { createExpiryClock } from './core/expiry-clock.ts'
 import { createAuthenticator } from './http/auth.ts'
+import { readConsole } from './http/console.ts'
+import { createEventStreams } from './http/event-stream.ts'
 import { watchHandedBack } from './http/idle-connections.ts'
 import { claimDatabase, type Claim } from './ledger/claim.ts'
 import { createLeases } from './ledger/leases.ts'
@@ -39,6 +41,8 @@ const ENDING_MS = 6_000
 interface Program {
   log: Logger
   version: string
+  /** the folder of the web console as it was built; the server does without where it is empty */
+  consoleFolder: string
 }
 
 /** Builds the rooms of a process, wires them and listens. */
@@ -58,7 +62,7 @@ export async function startServer(config: Config, program: Program): Promise<Run
   }
 }
 
-async function build(config: Config, { log, version }: Program, claim: Claim): Promise<RunningServer> {
+async function build(config: Config, { log, version, consoleFolder }: Program, claim: Claim): Promise<RunningServer> {
   const applied = await migrateUp(config.databaseUrl)
   if (applied.length > 0) log.info({ applied }, 'migrations applied')
   const { db, ledger, isFull } = await openLedger(config)
@@ -82,6 +86,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
     limits: config,
   })
 
+  const eventStreams = createEventStreams(metrics.meter)
   let draining = false
   const bodies = trackBodies(config, (way) => metrics.meter.bodyOpened(way))
   const app = createApp({
@@ -113,6 +118,10 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
       cleanUp: () => chores.cleanUp(),
     },
     metricsToken: config.metricsToken,
+    limits: config,
+    load: gate.load,
+    eventStreams,
+    console: await readConsole(consoleFolder),
     stallTimeoutMs: config.bodyIdleTimeoutMs,
     onRequest: (line) => {
       metrics.observeRequest(line.method, line.route, line.status, line.ms / 1000)
@@ -132,6 +141,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
     url: urlOf(server, config.host),
     async close() {
       draining = true
+      eventStreams.close()
       const emptied = gate.close(unavailable('The server is shutting down.'))
       const idle = chores.stop()
       const closed = new Promise((resolve) => server.close(resolve))

@@ -188,7 +188,7 @@ function chunkIndex(text: unknown): number {
 }
 
 /** An upload as clients see it. */
-const view = (upload: Upload) => ({
+export const view = (upload: Upload) => ({
   upload_id: upload.id,
   file_name: upload.fileName,
   file_size: upload.size,

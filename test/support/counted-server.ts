@@ -9,6 +9,7 @@ import { createApp } from '../../src/app.ts'
 import type { Admission, ChunkStore, Gate, Turn } from '../../src/core/ports.ts'
 import { createAuthenticator } from '../../src/http/auth.ts'
 import { openBody } from '../../src/http/body.ts'
+import { createEventStreams } from '../../src/http/event-stream.ts'
 import { createMetrics } from '../../src/observe/metrics.ts'
 import { useUploads } from './uploads.ts'
 
@@ -31,7 +32,8 @@ export async function useCountedServer(
 ): Promise<CountedServer> {
   const { uploads } = await useUploads(slowDisk)
   const { meter } = createMetrics()
-  const { gate, waits } = counted(createGate({ ...limits, admissionWaitMs: 0 }, meter))
+  const inner = createGate({ ...limits, admissionWaitMs: 0 }, meter)
+  const { gate, waits } = counted(inner)
   const apiKeys = new Map(users.map((user) => [user, user]))
   const app = createApp({
     uploads,
@@ -47,6 +49,10 @@ export async function useCountedServer(
     openBody: ({ req, res }) => openBody(req, res, { idleTimeoutMs: 60_000 }),
     tus: { maxUploadBytes: 1e9, maxConcatParts: 1, publicBaseUrl: null, trustProxy: false },
     corsAllowedOrigins: [],
+    limits: { chunkSizeBytes: 1, maxUploadBytes: 1e9, maxBytesPerUser: 0, uploadTtlMs: 1000, ...limits },
+    load: inner.load,
+    eventStreams: createEventStreams(meter),
+    console: new Map(),
     operations: {
       version: '0',
       draining: () => false,

@@ -1,0 +1,38 @@
+const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'] as const
+
+/** In steps of 1,000, as disks and networks are counted. */
+export function formatBytes(bytes: number): string {
+  const step = bytes < 1 ? 0 : Math.min(Math.floor(Math.log10(bytes) / 3), UNITS.length - 1)
+  const value = bytes / 1000 ** step
+  return new Intl.NumberFormat('en', {
+    style: 'unit',
+    unit: UNITS[step] ?? 'byte',
+    unitDisplay: step === 0 ? 'long' : 'short',
+    maximumFractionDigits: step === 0 || value >= 100 ? 0 : 1,
+  }).format(value)
+}
+
+const SPANS: readonly [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [
+  ['day', 86_400],
+  ['hour', 3_600],
+  ['minute', 60],
+]
+const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' })
+
+/** Such as "3 minutes ago" or "in 2 hours". */
+export function formatWhen(date: Date, now: Date): string {
+  const seconds = (date.getTime() - now.getTime()) / 1000
+  for (const [unit, length] of SPANS)
+    if (Math.abs(seconds) >= length) return relative.format(Math.round(seconds / length), unit)
+  return seconds > 0 ? 'in a moment' : 'just now'
+}
+
+/** Such as "24 hours" or "7 days". */
+export function formatDuration(seconds: number): string {
+  const [unit, length] = SPANS.find(([, span]) => seconds >= 2 * span) ?? ['second', 1]
+  return new Intl.NumberFormat('en', { style: 'unit', unit, unitDisplay: 'long' }).format(
+    Math.round(seconds / length),
+  )
+}
+
+export const formatPercent = (part: number): string => `${Math.floor(part * 100)}%`
