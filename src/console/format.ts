@@ -1,15 +1,11 @@
-const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'] as const
+const UNITS = ['B', 'KB', 'MB', 'GB', 'TB'] as const
 
-/** In steps of 1,000, as disks and networks are counted. */
+/** In steps of 1,024, as Uppy tells sizes: both stand on one page. */
 export function formatBytes(bytes: number): string {
-  const step = bytes < 1 ? 0 : Math.min(Math.floor(Math.log10(bytes) / 3), UNITS.length - 1)
-  const value = bytes / 1000 ** step
-  return new Intl.NumberFormat('en', {
-    style: 'unit',
-    unit: UNITS[step] ?? 'byte',
-    unitDisplay: step === 0 ? 'long' : 'short',
-    maximumFractionDigits: step === 0 || value >= 100 ? 0 : 1,
-  }).format(value)
+  const step = bytes < 1 ? 0 : Math.min(Math.floor(Math.log2(bytes) / 10), UNITS.length - 1)
+  const value = bytes / 1024 ** step
+  const digits = step === 0 || value >= 10 ? 0 : 1
+  return `${new Intl.NumberFormat('en', { maximumFractionDigits: digits }).format(value)} ${UNITS[step]}`
 }
 
 const SPANS: readonly [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [

@@ -57,7 +57,7 @@ export function createRow(first: Upload, actions: Actions, onRemoved: (id: strin
       element.dataset['status'] = now.status
       setText(folder, folderOf(now))
       setText(name, now.file_name)
-      setText(state, WORDS[now.status])
+      setText(state, stateOf(now))
       setText(facts, factsOf(now))
       progress.hidden = !isOpen || now.received_chunks === undefined
       setText(percent, now.file_size === null ? '' : formatPercent(receivedPart(now)))
@@ -72,6 +72,10 @@ export function createRow(first: Upload, actions: Actions, onRemoved: (id: strin
   row.update(first)
   return row
 }
+
+/** One that gets no bytes may be paused, or given up: nobody here knows. */
+const stateOf = ({ status, bytes_per_second: speed = 0 }: Upload): string =>
+  status === 'IN_PROGRESS' && speed === 0 ? 'Unfinished' : WORDS[status]
 
 function button(words: string, does: () => Promise<void>): HTMLButtonElement {
   const element = make('button', 'quiet', words)

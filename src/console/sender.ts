@@ -41,7 +41,7 @@ export function createSender(api: Api, limits: Limits, onBusy: (busy: boolean) =
       inline: true,
       target: '#dashboard',
       width: '100%',
-      height: 380,
+      height: 340,
       fileManagerSelectionType: 'both',
       hideProgressDetails: false,
       proudlyDisplayPoweredByUppy: false,
