@@ -26,7 +26,11 @@ const page = bundles.reduce(
   (html, [name]) => html.replaceAll(`console${path.extname(name)}`, name),
   await readFile(path.join(source, 'index.html'), 'utf8'),
 )
-const files = [...bundles, ['index.html', Buffer.from(page)], ['icon.svg', await readFile(path.join(source, 'icon.svg'))]]
+const files = [
+  ...bundles,
+  ['index.html', Buffer.from(page)],
+  ['icon.svg', await readFile(path.join(source, 'icon.svg'))],
+]
 
 await rm(target, { recursive: true, force: true })
 await mkdir(target, { recursive: true })

@@ -62,7 +62,11 @@ export async function startServer(config: Config, program: Program): Promise<Run
   }
 }
 
-async function build(config: Config, { log, version, consoleFolder }: Program, claim: Claim): Promise<RunningServer> {
+async function build(
+  config: Config,
+  { log, version, consoleFolder }: Program,
+  claim: Claim,
+): Promise<RunningServer> {
   const applied = await migrateUp(config.databaseUrl)
   if (applied.length > 0) log.info({ applied }, 'migrations applied')
   const { db, ledger, isFull } = await openLedger(config)

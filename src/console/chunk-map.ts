@@ -65,7 +65,8 @@ export function describeMap(upload: Upload): string {
 
 /** While the length is deferred, nobody knows the last chunk: up to the furthest that is there. */
 const totalOf = (upload: Upload): number =>
-  upload.total_chunks ?? Math.max(upload.received_chunks?.at(-1)?.[1] ?? 0, begunChunk(upload)?.index ?? 0) + 1
+  upload.total_chunks ??
+  Math.max(upload.received_chunks?.at(-1)?.[1] ?? 0, begunChunk(upload)?.index ?? 0) + 1
 
 /** The chunk in which the prefix ends, and how much of it is there. */
 function begunChunk({ offset, chunk_size: chunkSize, file_size: size }: Upload) {

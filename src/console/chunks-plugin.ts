@@ -95,7 +95,11 @@ export class ChunksPlugin extends BasePlugin<Options, Meta, Body> {
             const current = this.uppy.getFile(file.id)
             if (!current) return
             const uploadStarted = current.progress.uploadStarted ?? Date.now()
-            this.uppy.emit('upload-progress', current, { uploadStarted, bytesUploaded, bytesTotal: file.size })
+            this.uppy.emit('upload-progress', current, {
+              uploadStarted,
+              bytesUploaded,
+              bytesTotal: file.size,
+            })
           },
         },
       )

@@ -28,7 +28,8 @@ export function createList(uploads: Uploads, actions: Actions, notices: Notices)
     const hadFocus = gone.row.element.contains(document.activeElement)
     gone.row.element.remove()
     rows.delete(id)
-    if (hadFocus) (neighbour?.querySelector<HTMLElement>('button:not([hidden])') ?? byId('main', HTMLElement)).focus()
+    if (hadFocus)
+      (neighbour?.querySelector<HTMLElement>('button:not([hidden])') ?? byId('main', HTMLElement)).focus()
   }
   const onRemoved = (id: string) => {
     uploads.remove(id)

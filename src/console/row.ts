@@ -102,10 +102,14 @@ function factsOf(upload: Upload): string {
   const isOpen = status === 'INITIATED' || status === 'IN_PROGRESS'
   const now = new Date()
   const facts = [
-    isOpen ? `${formatBytes(received)} of ${size === null ? '?' : formatBytes(size)}` : formatBytes(size ?? received),
+    isOpen
+      ? `${formatBytes(received)} of ${size === null ? '?' : formatBytes(size)}`
+      : formatBytes(size ?? received),
     isOpen && speed > 0 ? `${formatBytes(speed)}/s` : '',
     isOpen && speed > 0 && size !== null ? leftOf((size - received) / speed) : '',
-    isOpen && speed === 0 ? `idle since ${formatWhen(new Date(upload.updated_at), now).replace(' ago', '')}` : '',
+    isOpen && speed === 0
+      ? `idle since ${formatWhen(new Date(upload.updated_at), now).replace(' ago', '')}`
+      : '',
     isOpen && speed === 0 && expiresAt !== null ? `expires ${formatWhen(new Date(expiresAt), now)}` : '',
     isOpen ? '' : formatWhen(new Date(upload.updated_at), now),
   ]

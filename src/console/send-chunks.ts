@@ -48,7 +48,10 @@ export async function sendChunks(api: Api, file: FileToSend, sending: Sending): 
 async function find(api: Api, file: FileToSend, signal: AbortSignal): Promise<Begun | null> {
   if (file.uploadId === null) return null
   try {
-    const answer = await persistently(() => api.send('GET', `v1/uploads/${file.uploadId}`, { signal }), signal)
+    const answer = await persistently(
+      () => api.send('GET', `v1/uploads/${file.uploadId}`, { signal }),
+      signal,
+    )
     const upload = (await answer.json()) as Upload
     const goesOn = upload.status !== 'FAILED' && upload.status !== 'ABORTED'
     return goesOn && upload.file_size === file.blob.size ? upload : null
@@ -90,7 +93,12 @@ async function sendMissing(
           underWay.set(at, Math.min(bytes, chunk.size))
           tell()
         }
-        return putChunk(api, { path: `v1/uploads/${id}/chunks/${at}`, blob: chunk, signal: either, onProgress: sent })
+        return putChunk(api, {
+          path: `v1/uploads/${id}/chunks/${at}`,
+          blob: chunk,
+          signal: either,
+          onProgress: sent,
+        })
       }, either)
       underWay.delete(at)
       settled += chunk.size

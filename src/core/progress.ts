@@ -32,8 +32,7 @@ export function progressOf(
   atMs: number,
 ): Progress {
   const bytes = receivedBytes(upload, spans)
-  const samples = [...(before?.samples ?? []).filter((sample) => atMs - sample.atMs <= WINDOW_MS)]
-  samples.push({ atMs, bytes })
+  const samples = [...recent(before?.samples ?? [], atMs - WINDOW_MS), { atMs, bytes }]
   const bytesPerSecond = isOpen(upload.status) ? speedOf(samples) : 0
   const isSame =
     before !== null &&
@@ -42,8 +41,14 @@ export function progressOf(
     before.upload.status === upload.status &&
     before.upload.size === upload.size &&
     before.upload.updatedAt.getTime() === upload.updatedAt.getTime()
-  // The samples of a still upload are all alike: the older ones say as much.
   return isSame ? before : { upload, spans, receivedBytes: bytes, bytesPerSecond, samples }
+}
+
+/** Those since then, and what had been counted by then: an upload that was still has no sample in between. */
+function recent(samples: readonly Sample[], sinceMs: number): Sample[] {
+  const older = samples.findLast(({ atMs }) => atMs <= sinceMs)
+  const since = samples.filter(({ atMs }) => atMs > sinceMs)
+  return older ? [{ atMs: sinceMs, bytes: older.bytes }, ...since] : since
 }
 
 function speedOf(samples: readonly Sample[]): number {

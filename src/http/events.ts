@@ -26,9 +26,11 @@ export const watchUpload =
         },
         end() {
           // Else the database did not answer for a moment: the client may come again.
-          uploads.get(id).then(events.end, (error: unknown) =>
-            isGone(error) ? leave(events, 'removed', id) : events.end(),
-          )
+          uploads
+            .get(id)
+            .then(events.end, (error: unknown) =>
+              isGone(error) ? leave(events, 'removed', id) : events.end(),
+            )
         },
       }),
     )
@@ -43,8 +45,7 @@ export const watchList =
   (exchange) =>
     stream(exchange, streams, (events) => {
       let before: readonly Progress[] | null = null
-      const tell = (progress: Progress) =>
-        events.send('upload', progress.upload.id, progressView(progress))
+      const tell = (progress: Progress) => events.send('upload', progress.upload.id, progressView(progress))
       const unwatch = uploads.watching.uploadsOf.watch(exchange.userId, {
         see(now) {
           const known = new Set(before ?? [])

@@ -24,6 +24,8 @@ export interface Console {
   row(name: string): Locator
   state(name: string, words: string): Promise<void>
   picture(stage: string): Promise<void>
+  /** Waits until Golden Retriever has a copy of a file, which outlives a reload. */
+  isCopied(): Promise<unknown>
 }
 
 /** Builds the page out of the sources, into a folder that goes away with the running test file. */
@@ -94,5 +96,22 @@ export async function openConsole(
     row,
     state: (file, words) => row(file).locator('.state').filter({ hasText: words }).waitFor(),
     picture,
+    isCopied: () => page.waitForFunction(IS_COPIED),
   }
 }
+
+/** For the browser: whether there is a file in Uppy's database. */
+const IS_COPIED = `(async () => {
+  const done = (request) => new Promise((resolve) => {
+    request.onsuccess = () => resolve(request.result)
+    request.onerror = () => resolve(null)
+  })
+  for (const { name } of await indexedDB.databases()) {
+    const database = await done(indexedDB.open(name))
+    const has = database?.objectStoreNames.contains('files')
+    const count = has ? await done(database.transaction('files').objectStore('files').count()) : 0
+    database?.close()
+    if (count > 0) return true
+  }
+  return false
+})()`

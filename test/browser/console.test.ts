@@ -59,7 +59,7 @@ describe.skipIf(chromium === null)('The web console', { timeout: 300_000 }, () =
     await visitor.picture('empty')
     await page.reload()
     await page.getByText('Nothing here yet').waitFor()
-    const kept = await page.evaluate(() => JSON.stringify(localStorage) + document.cookie)
+    const kept = await page.evaluate<string>('JSON.stringify(localStorage) + document.cookie')
     expect(kept).not.toContain('alice-key')
     const other = await page.context().newPage()
     await other.goto(url)
@@ -67,7 +67,7 @@ describe.skipIf(chromium === null)('The web console', { timeout: 300_000 }, () =
 
     await page.getByRole('button', { name: 'Sign out' }).click()
     await page.getByLabel('API key or token').waitFor()
-    expect(await page.evaluate(() => sessionStorage.length)).toBe(0)
+    expect(await page.evaluate('sessionStorage.length')).toBe(0)
   })
 
   test('a file that goes up by tus comes down with the same bytes, and is gone once deleted', async () => {
@@ -99,7 +99,7 @@ describe.skipIf(chromium === null)('The web console', { timeout: 300_000 }, () =
     const bytes = bytesOf(SIZE)
     await visitor.signIn()
     await visitor.choose({ 'film.mp4': bytes })
-    const copied = visitor.page.waitForFunction(isCopied)
+    const copied = visitor.isCopied()
     await visitor.press('upload')
     await copied
     await hasBytes(server, SIZE / 4)
@@ -152,7 +152,7 @@ describe.skipIf(chromium === null)('The web console', { timeout: 300_000 }, () =
     await visitor.signIn()
     await visitor.by('chunks')
     await visitor.choose({ 'film.mp4': bytes })
-    const copied = visitor.page.waitForFunction(isCopied)
+    const copied = visitor.isCopied()
     await visitor.press('upload')
     await copied
     await hasBytes(server, 2 * MIB)
@@ -214,7 +214,10 @@ describe.skipIf(chromium === null)('The web console', { timeout: 300_000 }, () =
     proxy.to(server.url)
     const visitor = await openConsole(browser, `${proxy.origin}/files-of-ada/`, 'prefix')
     await visitor.signIn()
-    for (const [method, name] of [['tus', 'one.bin'], ['chunks', 'two.bin']] as const) {
+    for (const [method, name] of [
+      ['tus', 'one.bin'],
+      ['chunks', 'two.bin'],
+    ] as const) {
       await visitor.by(method)
       await visitor.choose({ [name]: bytesOf(MIB + 1) })
       await visitor.press('upload')
@@ -241,7 +244,9 @@ describe.skipIf(chromium === null)('The web console', { timeout: 300_000 }, () =
   })
 })
 
-const uploadsOf = async ({ url }: TestServer): Promise<{ upload_id: string; status: string; offset: number }[]> =>
+const uploadsOf = async ({
+  url,
+}: TestServer): Promise<{ upload_id: string; status: string; offset: number }[]> =>
   (await clientOf(url)('GET', '/v1/uploads')).json.uploads
 
 const missingOf = async (server: TestServer): Promise<number[]> => {
@@ -281,29 +286,6 @@ function offsetsOf({ page }: Console, method: string): number[] {
     if (request.method() === method) offsets.push(Number(request.headers()['upload-offset']))
   })
   return offsets
-}
-
-/** Whether Golden Retriever has a copy of a file. */
-async function isCopied(): Promise<boolean> {
-  const databases = await indexedDB.databases()
-  const name = databases.find((database) => database.name?.includes('uppy'))?.name
-  if (name === undefined) return false
-  const database = await new Promise<IDBDatabase | null>((resolve) => {
-    const opening = indexedDB.open(name)
-    opening.onsuccess = () => resolve(opening.result)
-    opening.onerror = () => resolve(null)
-  })
-  if (!database?.objectStoreNames.contains('files')) {
-    database?.close()
-    return false
-  }
-  const count = await new Promise<number>((resolve) => {
-    const counting = database.transaction('files').objectStore('files').count()
-    counting.onsuccess = () => resolve(counting.result)
-    counting.onerror = () => resolve(0)
-  })
-  database.close()
-  return count > 0
 }
 
 async function expectArrived(server: TestServer, bytes: Buffer): Promise<void> {

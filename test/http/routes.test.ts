@@ -30,6 +30,9 @@ const RULES: Record<string, Rule> = {
   'POST /v1/uploads/:id/complete': { who: 'owner', ok: 200, whole: true },
   'HEAD /v1/uploads/:id/download': { who: 'owner', ok: 200, whole: true },
   'GET /v1/uploads/:id/download': { who: 'owner', ok: 200, whole: true },
+  'GET /v1/uploads/:id/events': { who: 'owner', ok: 200, whole: true },
+  'GET /v1/events': { who: 'any user', ok: 200 },
+  'GET /v1/limits': { who: 'any user', ok: 200 },
   'OPTIONS /files{/:id}': { who: 'nobody', ok: 204 },
   'POST /files': { who: 'any user', ok: 201, headers: { ...TUS, 'Upload-Length': '5' } },
   'HEAD /files/:id': { who: 'owner', ok: 200, headers: TUS },
@@ -37,6 +40,8 @@ const RULES: Record<string, Rule> = {
   'DELETE /files/:id': { who: 'owner', ok: 204, headers: TUS },
   'GET /files/:id': { who: 'owner', ok: 200, whole: true },
   'POST /v1/admin/cleanup': { who: 'admin', ok: 200 },
+  'GET /': { who: 'nobody', ok: 200 },
+  'GET /console/:file': { who: 'nobody', ok: 200 },
   'GET /health': { who: 'nobody', ok: 200 },
   'GET /ready': { who: 'nobody', ok: 200 },
   'GET /version': { who: 'nobody', ok: 200 },
@@ -91,7 +96,7 @@ describe('on the running server', () => {
     return id
   }
   const pathOf = (path: string, id: string) =>
-    path.replace('{/:id}', '').replace(':id', id).replace(':index', '0')
+    path.replace('{/:id}', '').replace(':id', id).replace(':index', '0').replace(':file', 'icon.svg')
   const ask = async (
     call: Client,
     { method, path, headers = {}, body }: Pick<Rule, 'headers' | 'body'> & { method: string; path: string },
@@ -134,7 +139,7 @@ describe('on the running server', () => {
   })
 
   test.each(by('owner'))('$name on an upload that never was is 404, whoever asks', async (route) => {
-    for (const id of [randomUUID(), 'x', '..', '%2e%2e%2fuploads.db'])
+    for (const id of [randomUUID(), 'x', '..%2f', '%2e%2e%2fuploads.db'])
       for (const call of [alice, bob()]) expect([id, await ask(call, route, id)]).toEqual([id, 404])
   })
 

@@ -24,7 +24,11 @@ export const ALICE = 'alice-key'
 export const BOB = 'bob-key'
 
 /** A real server in this process, on a free port and an empty folder; `env` as an operator would set it. */
-export async function startTestServer(env: Record<string, string> = {}, at?: string, consoleFolder = BUILT_CONSOLE): Promise<TestServer> {
+export async function startTestServer(
+  env: Record<string, string> = {},
+  at?: string,
+  consoleFolder = BUILT_CONSOLE,
+): Promise<TestServer> {
   const root = at ?? (await mkdtemp(path.join(tmpdir(), 'uploads-')))
   const lines: Record<string, unknown>[] = []
   // `npm run test:s3`: the same tests, with the bytes somewhere else.
