@@ -21,7 +21,7 @@ export interface Desk {
 /** The page of somebody who may come in: sending on one side, what was received on the other. */
 export function openDesk(api: Api, limits: Limits, notices: Notices): Desk {
   const uploads = createUploads()
-  const actions = createActions(api, notices, () => uploads.all().forEach((one) => uploads.put({ ...one })))
+  const actions = createActions(api, notices, () => list.renew())
   const list = createList(uploads, actions, notices)
   const updateLoad = showLoad(byId('load', HTMLElement), limits)
   const connection = byId('connection', HTMLParagraphElement)

@@ -5,12 +5,13 @@ import { createRow, type Row } from './row.ts'
 import type { Upload } from './types.ts'
 import type { Uploads } from './uploads.ts'
 
-/** Relative times grow old. */
 const RENEW_MS = 30_000
 
 export interface List {
   /** Shows what the page knows now. */
   render(): void
+  /** Writes every row again: times grow old, and buttons may go. */
+  renew(): void
   /** Draws every map again. */
   redraw(): void
 }
@@ -52,13 +53,14 @@ export function createList(uploads: Uploads, actions: Actions, notices: Notices)
       })
       empty.hidden = all.length > 0
     },
+    renew: () => rows.forEach(({ row, upload }) => row.update(upload)),
     redraw: () => rows.forEach(({ row }) => row.redraw()),
   }
   const tell = ({ status, file_name: name }: Upload) => {
     if (status === 'COMPLETED') notices.announce(`${name} is complete.`)
     if (status === 'FAILED') notices.announce(`${name} has failed.`)
   }
-  setInterval(() => rows.forEach(({ row, upload }) => row.update(upload)), RENEW_MS)
+  setInterval(shown.renew, RENEW_MS)
   new ResizeObserver(() => shown.redraw()).observe(list)
   return shown
 }

@@ -80,9 +80,12 @@ const stateOf = ({ status, bytes_per_second: speed = 0 }: Upload): string =>
 function button(words: string, does: () => Promise<void>): HTMLButtonElement {
   const element = make('button', 'quiet', words)
   element.type = 'button'
+  // Not disabled meanwhile: that would take the focus away.
+  let isBusy = false
   element.addEventListener('click', () => {
-    element.disabled = true
-    void does().finally(() => (element.disabled = false))
+    if (isBusy) return
+    isBusy = true
+    void does().finally(() => (isBusy = false))
   })
   return element
 }
