@@ -13,8 +13,9 @@ interface Options extends PluginOpts {
 
 /** A file waits for its turn while another one has four connections: browsers open six to a server. */
 const FILES_AT_A_TIME = 1
-const PAUSED = 'paused'
-const REMOVED = 'removed'
+/** Why a try was broken off by the person. */
+const PAUSED = new Error('paused')
+const REMOVED = new Error('removed')
 
 /** Uppy's uploader for the server's numbered chunks; it can be paused, resumed and tried again. */
 export class ChunksPlugin extends BasePlugin<Options, Meta, Body> {

@@ -32,7 +32,7 @@ export function openDesk(api: Api, limits: Limits, notices: Notices): Desk {
   const sender = createSender(api, limits, (busy) => (methods.disabled = busy))
   for (const radio of methods.querySelectorAll('input')) {
     radio.checked = radio.value === methodOf(localStorage)
-    radio.onchange = () => sender.setMethod(radio.value as Method)
+    radio.addEventListener('change', () => sender.setMethod(radio.value as Method))
   }
 
   followUploads(api, {
@@ -57,7 +57,7 @@ export function openDesk(api: Api, limits: Limits, notices: Notices): Desk {
   })
   const more = byId('more', HTMLButtonElement)
   const older = olderPages(api)
-  more.onclick = () => {
+  more.addEventListener('click', () => {
     older().then(
       ({ page, isLast }) => {
         page.forEach(uploads.putOlder)
@@ -66,7 +66,7 @@ export function openDesk(api: Api, limits: Limits, notices: Notices): Desk {
       },
       (error: unknown) => notices.show(error instanceof Error ? error.message : 'That did not work.'),
     )
-  }
+  })
 
   return {
     setTheme(theme) {

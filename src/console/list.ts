@@ -40,7 +40,7 @@ export function createList(uploads: Uploads, actions: Actions, notices: Notices)
     render() {
       const all = uploads.all()
       const ids = new Set(all.map(({ upload_id: id }) => id))
-      for (const id of [...rows.keys()]) if (!ids.has(id)) drop(id)
+      for (const id of rows.keys()) if (!ids.has(id)) drop(id)
       all.forEach((upload, at) => {
         const known = rows.get(upload.upload_id)
         const row = known?.row ?? createRow(upload, actions, onRemoved)

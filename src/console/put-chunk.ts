@@ -13,24 +13,24 @@ export function putChunk(api: Api, { path, blob, signal, onProgress }: Chunk): P
   return new Promise((resolve, reject) => {
     const xhr = new XMLHttpRequest()
     const abort = () => xhr.abort()
-    const settle = (error: unknown) => {
+    const settle = (error: Error | null) => {
       signal.removeEventListener('abort', abort)
       if (error === null) resolve()
-      else reject(error as Error)
+      else reject(error)
     }
     xhr.open('PUT', api.url(path))
     for (const [name, value] of Object.entries(api.headers())) xhr.setRequestHeader(name, value)
     xhr.setRequestHeader('Content-Type', 'application/octet-stream')
-    xhr.upload.onprogress = ({ loaded }) => onProgress(loaded)
-    xhr.onload = () => {
+    xhr.upload.addEventListener('progress', ({ loaded }) => onProgress(loaded))
+    xhr.addEventListener('load', () => {
       if (xhr.status >= 200 && xhr.status < 300) return settle(null)
       const words = detailOf(xhr.responseText) ?? `The server answered ${xhr.status}.`
       settle(new ApiError(xhr.status, words, retryAfterOf(xhr.getResponseHeader('Retry-After'))))
-    }
-    xhr.onerror = () => settle(new ApiError(0, 'The connection broke.'))
-    xhr.onabort = () => settle(signal.reason ?? new DOMException('Aborted', 'AbortError'))
+    })
+    xhr.addEventListener('error', () => settle(new ApiError(0, 'The connection broke.')))
+    xhr.addEventListener('abort', () => settle(signal.reason as Error))
     signal.addEventListener('abort', abort)
-    if (signal.aborted) settle(signal.reason)
+    if (signal.aborted) settle(signal.reason as Error)
     else xhr.send(blob)
   })
 }

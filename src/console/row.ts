@@ -41,9 +41,8 @@ export function createRow(first: Upload, actions: Actions, onRemoved: (id: strin
     'li',
     'row',
     make('div', 'row-head', title, state),
-    facts,
     progress,
-    make('div', 'row-actions', download, link, remove),
+    make('div', 'row-foot', facts, make('div', 'row-actions', download, link, remove)),
   )
 
   const row: Row = {
@@ -55,6 +54,7 @@ export function createRow(first: Upload, actions: Actions, onRemoved: (id: strin
       const isOpen = now.status === 'INITIATED' || now.status === 'IN_PROGRESS'
       element.dataset['id'] = now.upload_id
       element.dataset['status'] = now.status
+      element.dataset['live'] = String((now.bytes_per_second ?? 0) > 0)
       setText(folder, folderOf(now))
       setText(name, now.file_name)
       setText(state, stateOf(now))
@@ -110,9 +110,7 @@ function factsOf(upload: Upload): string {
       : formatBytes(size ?? received),
     isOpen && speed > 0 ? `${formatBytes(speed)}/s` : '',
     isOpen && speed > 0 && size !== null ? leftOf((size - received) / speed) : '',
-    isOpen && speed === 0
-      ? `idle since ${formatWhen(new Date(upload.updated_at), now).replace(' ago', '')}`
-      : '',
+    isOpen && speed === 0 ? `last heard of ${formatWhen(new Date(upload.updated_at), now)}` : '',
     isOpen && speed === 0 && expiresAt !== null ? `expires ${formatWhen(new Date(expiresAt), now)}` : '',
     isOpen ? '' : formatWhen(new Date(upload.updated_at), now),
   ]

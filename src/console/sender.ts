@@ -45,6 +45,7 @@ export function createSender(api: Api, limits: Limits, onBusy: (busy: boolean) =
       fileManagerSelectionType: 'both',
       hideProgressDetails: false,
       proudlyDisplayPoweredByUppy: false,
+      singleFileFullScreen: false,
       note: null,
       theme: 'auto',
     })

@@ -29,7 +29,7 @@ export function askForKey(api: Api, session: Session): Promise<Limits> {
       field.select()
       field.focus()
     }
-    form.onsubmit = (event) => {
+    form.addEventListener('submit', (event) => {
       event.preventDefault()
       problem.textContent = ''
       field.removeAttribute('aria-invalid')
@@ -43,6 +43,6 @@ export function askForKey(api: Api, session: Session): Promise<Limits> {
         },
         (error: unknown) => refuse(error instanceof Error ? error.message : 'That did not work.'),
       )
-    }
+    })
   })
 }

@@ -36,7 +36,7 @@ export function createUploads(): Uploads {
     },
     end(hasMore) {
       const oldest = [...told].map((id) => known.get(id)?.created_at ?? '').toSorted()[0] ?? ''
-      for (const { upload_id: id, created_at: createdAt } of [...known.values()])
+      for (const { upload_id: id, created_at: createdAt } of known.values())
         if (!told.has(id) && (!hasMore || createdAt >= oldest)) known.delete(id)
     },
     clear: () => known.clear(),

@@ -43,7 +43,7 @@ export function sharedPoll<T>(
       return
     }
     entry.value = value
-    if (value !== before) for (const watcher of [...entry.watchers]) watcher.see(value)
+    if (value !== before) for (const watcher of entry.watchers) watcher.see(value)
     // Whoever saw the last they wanted has left.
     if (entry.watchers.size > 0) entry.timer = setTimeout(() => void turn(key, entry), everyMs)
   }

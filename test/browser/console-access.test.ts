@@ -1,7 +1,7 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { createRequire } from 'node:module'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import axe from 'axe-core'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { bytesOf, MIB } from '../support/bytes.ts'
@@ -13,7 +13,6 @@ import { buildConsole, openConsole, PATIENCE_MS } from './console-page.ts'
 const chromium = findChromium()
 if (chromium === null) console.warn(`The tests of who can use the web console are skipped: ${NO_CHROMIUM}`)
 
-const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
 /** Serious and critical ones; what WCAG 2.2 asks for on its levels A and AA. */
 const RULES = `axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })
   .then(({ violations }) => violations
@@ -23,11 +22,9 @@ const RULES = `axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wc
 describe.skipIf(chromium === null)('The web console is for everybody', { timeout: 300_000 }, () => {
   let browser: Browser
   let folder: string
-  let axe: string
   beforeAll(async () => {
     folder = await mkdtemp(path.join(tmpdir(), 'console-'))
     await buildConsole(folder)
-    axe = await readFile(AXE, 'utf8')
     browser = await launchChromium(chromium ?? '')
   }, PATIENCE_MS)
   afterAll(async () => {
@@ -44,7 +41,7 @@ describe.skipIf(chromium === null)('The web console is for everybody', { timeout
   const offencesOn = async (page: Page): Promise<string[]> => {
     // What fades in has its contrast later.
     await page.waitForTimeout(500)
-    await page.evaluate(axe)
+    await page.evaluate(axe.source)
     return page.evaluate<string[]>(RULES)
   }
 
