@@ -33,10 +33,11 @@ async function follow(api: Api, live: Live, signal: AbortSignal): Promise<void> 
       const { body } = await api.send('GET', 'v1/events', { signal })
       if (!body) return
       live.opened()
-      waitMs = FIRST_WAIT_MS
-      for await (const event of readEvents(body)) live.event(event)
+      for await (const event of readEvents(body)) {
+        live.event(event)
+        if (event.event === 'ready') waitMs = FIRST_WAIT_MS
+      }
       // The server ends streams after a while: nothing is lost then.
-      continue
     } catch (error) {
       if (signal.aborted) return
       if (error instanceof ApiError && error.status === 401) return
