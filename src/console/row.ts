@@ -110,7 +110,9 @@ function factsOf(upload: Upload): string {
       : formatBytes(size ?? received),
     isOpen && speed > 0 ? `${formatBytes(speed)}/s` : '',
     isOpen && speed > 0 && size !== null ? leftOf((size - received) / speed) : '',
-    isOpen && speed === 0 ? `last heard of ${formatWhen(new Date(upload.updated_at), now)}` : '',
+    isOpen && speed === 0
+      ? `${received > 0 ? 'last byte' : 'created'} ${formatWhen(new Date(upload.updated_at), now)}`
+      : '',
     isOpen && speed === 0 && expiresAt !== null ? `expires ${formatWhen(new Date(expiresAt), now)}` : '',
     isOpen ? '' : formatWhen(new Date(upload.updated_at), now),
   ]
