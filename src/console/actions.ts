@@ -3,7 +3,6 @@ import { formatWhen } from './format.ts'
 import { ask, showLink, type Notices } from './notices.ts'
 import type { Upload } from './types.ts'
 
-const LINK_SECONDS = 86_400
 const DOWNLOAD_SECONDS = 60
 
 export interface Actions {
@@ -64,7 +63,7 @@ export function createActions(api: Api, notices: Notices, onNoLinks: () => void)
       }, undefined),
     copyLink: (upload) =>
       orShow(async () => {
-        const link = await linkTo(upload, { expires_in: LINK_SECONDS, disposition: 'inline' })
+        const link = await linkTo(upload, { disposition: 'inline' })
         if (!link) return notices.show('This server gives no links.')
         const url = new URL(link.url, document.baseURI).href
         const words = `Whoever has it can download the file. It ends ${formatWhen(new Date(link.expires_at), new Date())}.`
