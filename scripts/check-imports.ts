@@ -39,6 +39,7 @@ export const TABLE: readonly Row[] = [
   { part: 'app.ts',     from: ['core/', 'http/', 'observe/'], types: ['uploads/'], npm: [ALL],        node: true },
   { part: 'config/',    from: ['core/'],                                           npm: [ALL],        node: true },
   { part: 'process/',   from: ['core/', 'events/', 'http/', 'ledger/', 'stores/'], types: [ALL], npm: [ALL],        node: true },
+  { part: 'console/',   from: [],                                                  npm: [ALL],        node: false },
   { part: 'server.ts',  from: [ALL],                                               npm: [ALL],        node: true },
   { part: 'main.ts',    from: [ALL],                                               npm: [ALL],        node: true },
 ]

@@ -3,15 +3,19 @@ import express, { type Express, type Request, type Response } from 'express'
 import { HttpError, unavailable } from './core/errors.ts'
 import type { Gate } from './core/ports.ts'
 import { announcedLength } from './http/body.ts'
+import { serveAsset, servePage, type ConsoleFiles } from './http/console.ts'
 import { applyCors } from './http/cors.ts'
 import { downloadOf, serveFile } from './http/download.ts'
 import { sendNativeError, sendTusError } from './http/errors.ts'
+import type { EventStreams } from './http/event-stream.ts'
+import { watchList, watchUpload } from './http/events.ts'
 import type { Exchange, Guard, Handler, OpenBody } from './http/exchange.ts'
 import * as may from './http/guards.ts'
 import { orAgain } from './http/idempotency.ts'
 import { identifier, type Identification } from './http/identify.ts'
 import { json as jsonBody, maybeJson as maybeJsonBody } from './http/json.ts'
 import { followLink, linkHolder, makeLink, type LinkOptions } from './http/links.ts'
+import { showLimits, type Limits, type Load } from './http/limits.ts'
 import * as native from './http/native.ts'
 import * as operate from './http/operations.ts'
 import { traceIdOf } from './core/traceparent.ts'
@@ -36,6 +40,10 @@ export interface App {
   operations: operate.Operations
   deadLetters: webhooks.DeadLetters
   metricsToken: string | null
+  limits: Limits
+  load: () => Load
+  eventStreams: EventStreams
+  console: ConsoleFiles
   /** how long a client may not take a byte of its download */
   stallTimeoutMs: number
   /** null when nothing is traced */
@@ -61,6 +69,10 @@ export function routes({
   operations,
   deadLetters,
   metricsToken,
+  limits,
+  load,
+  eventStreams,
+  console,
   stallTimeoutMs,
 }: App): Route[] {
   const { nobody, none } = may
@@ -102,6 +114,9 @@ export function routes({
     ['POST',    '/v1/uploads/:id/tokens',        owner,     maybeJson, makeToken(uploads, links, tus)],
     ['HEAD',    '/v1/links/:token',              linkHolder(links, identification), none, linked],
     ['GET',     '/v1/links/:token',              linkHolder(links, identification), none, linked],
+    ['GET',     '/v1/uploads/:id/events',        owner,     none,      watchUpload(uploads, eventStreams)],
+    ['GET',     '/v1/events',                    anyUser,   none,      watchList(uploads, eventStreams, load)],
+    ['GET',     '/v1/limits',                    anyUser,   none,      showLimits(limits, load)],
 
     ['OPTIONS', '/files{/:id}',                  nobody,    none,      speakTus],
     ['POST',    '/files',                        anyUser,   maybeBody, speakTus],
@@ -113,6 +128,9 @@ export function routes({
     ['POST',    '/v1/admin/cleanup',             admin,     none,      operate.cleanup(operations)],
     ['GET',     '/v1/admin/webhooks/dead',       admin,     none,      webhooks.listDead(deadLetters)],
     ['POST',    '/v1/admin/webhooks/:event_id/replay', admin, none,    webhooks.replay(deadLetters)],
+
+    ['GET',     '/',                             nobody,    none,      servePage(console)],
+    ['GET',     '/console/:file',                nobody,    none,      serveAsset(console)],
 
     ['GET',     '/health',                       nobody,    none,      operate.health()],
     ['GET',     '/ready',                        nobody,    none,      operate.ready(operations)],

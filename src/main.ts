@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { ConfigError, parseConfig, type Config } from './config/config.ts'
 import { shownUrl } from './ledger/url.ts'
 import { createLog } from './observe/log.ts'
@@ -14,6 +15,8 @@ const log = createLog(config.logLevel)
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string
 }
+/** Beside the built program, or where the build puts it when the program runs from its sources. */
+const consoleFolder = fileURLToPath(new URL('../dist/console/', import.meta.url))
 
 if (config.developmentKeys)
   log.warn(
@@ -21,7 +24,7 @@ if (config.developmentKeys)
   )
 
 try {
-  const server = await startServer(config, { log, version })
+  const server = await startServer(config, { log, version, consoleFolder })
   const end = (code: number) => log.flush(() => process.exit(code))
   const stop = async (signal: string): Promise<void> => {
     log.info({ signal }, 'shutting down')

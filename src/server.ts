@@ -13,6 +13,8 @@ import { createExpiryClock } from './core/expiry-clock.ts'
 import { createAuthenticator } from './http/auth.ts'
 import { peerAddress } from './http/client-address.ts'
 import type { Exchange } from './http/exchange.ts'
+import { readConsole } from './http/console.ts'
+import { createEventStreams } from './http/event-stream.ts'
 import { watchHandedBack } from './http/idle-connections.ts'
 import { createSigner } from './http/signer.ts'
 import { signingKeys } from './http/signing-keys.ts'
@@ -52,6 +54,8 @@ const ENDING_MS = 6_000
 interface Program {
   log: Logger
   version: string
+  /** the folder of the web console as it was built; the server does without where it is empty */
+  consoleFolder: string
 }
 
 /** Builds the rooms of a process, wires them and listens. */
@@ -72,13 +76,20 @@ export async function startServer(config: Config, program: Program): Promise<Run
 }
 
 /** Nothing of it is loaded where nobody wants traces. */
-async function openTracing({ tracing }: Config, program: Program): Promise<Tracing | null> {
+async function openTracing(
+  { tracing }: Config,
+  program: Pick<Program, 'log' | 'version'>,
+): Promise<Tracing | null> {
   if (!tracing) return null
   const { traceByOtlp } = await import('./observe/otlp.ts')
   return traceByOtlp({ ...tracing, ...program })
 }
 
-async function build(config: Config, { log, version }: Program, claim: Claim): Promise<RunningServer> {
+async function build(
+  config: Config,
+  { log, version, consoleFolder }: Program,
+  claim: Claim,
+): Promise<RunningServer> {
   const applied = await migrateUp(config.databaseUrl)
   if (applied.length > 0) log.info({ applied }, 'migrations applied')
   const { db, ledger, isFull } = await openLedger(config)
@@ -119,6 +130,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
     linkMaxSeconds: config.linkMaxSeconds,
   }
 
+  const eventStreams = createEventStreams(metrics.meter)
   let draining = false
   const bodies = trackBodies(config, (way) => metrics.meter.bodyOpened(way))
   const app = createApp({
@@ -153,6 +165,10 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
     },
     deadLetters: deliveries,
     metricsToken: config.metricsToken,
+    limits: config,
+    load: gate.load,
+    eventStreams,
+    console: await readConsole(consoleFolder),
     stallTimeoutMs: config.bodyIdleTimeoutMs,
     openTrace: tracing?.open ?? null,
     onWork: audit?.open ?? null,
@@ -179,6 +195,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
     async close() {
       draining = true
       const closesAt = performance.now() + config.shutdownGraceMs
+      eventStreams.close()
       const emptied = gate.close(unavailable('The server is shutting down.'))
       const idle = chores.stop()
       const closed = new Promise((resolve) => server.close(resolve))

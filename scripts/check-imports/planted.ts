@@ -88,6 +88,12 @@ import type { Uploads } from '../uploads/use-cases.ts'
 import { createGate } from '../admission/gate.ts' // planted
 import { startServer } from '../server.ts' // planted
 `,
+  'src/console/planted.ts': `
+import Uppy from '@uppy/core'
+import { createApi } from './api.ts'
+import { createHash } from 'node:crypto' // planted
+import type { Upload } from '../core/upload.ts' // planted
+`,
   'src/server.ts': `
 import { app } from './app.ts'
 import { openLedger } from './ledger/ledger.ts'

@@ -36,6 +36,7 @@ export type ThrottleReason =
   | 'upload_inflight_limit'
   | 'api_key_rate_limit'
   | 'auth_failure_limit'
+  | 'event_stream_limit'
 
 export interface ErrorDetails {
   /** Words for the client, in place of the table's. Never an internal message. */

@@ -13,6 +13,7 @@ import { freeChunk } from './free-chunk.ts'
 import { look } from './once.ts'
 import { putChunk } from './put-chunk.ts'
 import { removeUpload } from './remove.ts'
+import { watchUploads } from './watch.ts'
 
 /** Everything that can be done with uploads, in whatever dialect it was asked for. */
 export const createUploads = (deps: Deps) => {
@@ -42,6 +43,7 @@ export const createUploads = (deps: Deps) => {
     getSettled: async (id: string): Promise<Upload> => visible(deps, await settled(deps, finish, id)),
     authorise: owners.authorise,
     missingChunks: missingChunks(deps),
+    watching: watchUploads(deps),
     /** The bytes from `start` up to but not including `end`. */
     read: (upload: Upload, range: { start: number; end: number }) => deps.store.read(upload, range),
     /** A URL in the storage for them, where downloads don't go through us. */

@@ -36,6 +36,9 @@ const RULES: Record<string, Rule> = {
   'POST /v1/uploads/:id/tokens': { who: 'owner', ok: 201 },
   'HEAD /v1/links/:token': { who: 'link holder', ok: 200 },
   'GET /v1/links/:token': { who: 'link holder', ok: 200 },
+  'GET /v1/uploads/:id/events': { who: 'owner', ok: 200, whole: true },
+  'GET /v1/events': { who: 'any user', ok: 200 },
+  'GET /v1/limits': { who: 'any user', ok: 200 },
   'OPTIONS /files{/:id}': { who: 'nobody', ok: 204 },
   'POST /files': { who: 'any user', ok: 201, headers: { ...TUS, 'Upload-Length': '5' } },
   'HEAD /files/:id': { who: 'sender', ok: 200, headers: TUS },
@@ -46,6 +49,8 @@ const RULES: Record<string, Rule> = {
   'GET /v1/admin/webhooks/dead': { who: 'admin', ok: 200 },
   // There is no such event.
   'POST /v1/admin/webhooks/:event_id/replay': { who: 'admin', ok: 404 },
+  'GET /': { who: 'nobody', ok: 200 },
+  'GET /console/:file': { who: 'nobody', ok: 200 },
   'GET /health': { who: 'nobody', ok: 200 },
   'GET /ready': { who: 'nobody', ok: 200 },
   'GET /version': { who: 'nobody', ok: 200 },
@@ -100,7 +105,12 @@ describe('on the running server', () => {
     return id
   }
   const pathOf = (path: string, id: string) =>
-    path.replace('{/:id}', '').replace(':id', id).replace(':index', '0').replace(':token', id)
+    path
+      .replace('{/:id}', '')
+      .replace(':id', id)
+      .replace(':index', '0')
+      .replace(':token', id)
+      .replace(':file', 'icon.svg')
   const ask = async (
     call: Client,
     { method, path, headers = {}, body }: Pick<Rule, 'headers' | 'body'> & { method: string; path: string },
@@ -148,7 +158,7 @@ describe('on the running server', () => {
   test.each(by('owner', 'sender'))(
     '$name on an upload that never was is 404, whoever asks',
     async (route) => {
-      for (const id of [randomUUID(), 'x', '..', '%2e%2e%2fuploads.db'])
+      for (const id of [randomUUID(), 'x', '..%2f', '%2e%2e%2fuploads.db'])
         for (const call of [alice, bob()]) expect([id, await ask(call, route, id)]).toEqual([id, 404])
     },
   )

@@ -26,7 +26,10 @@ export const clientOf =
       body: plain ? JSON.stringify(body) : (body ?? null),
       duplex: 'half',
     } as RequestInit)
-    const text = await response.text()
+    // A stream of events may have no end: its head is all that is waited for.
+    const isStream = response.headers.get('content-type')?.startsWith('text/event-stream')
+    if (isStream) await response.body?.cancel()
+    const text = isStream ? '' : await response.text()
     const isJson = response.headers.get('content-type')?.includes('json')
     return {
       status: response.status,

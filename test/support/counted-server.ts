@@ -11,6 +11,7 @@ import { createAuthenticator } from '../../src/http/auth.ts'
 import { openBody } from '../../src/http/body.ts'
 import { createSigner } from '../../src/http/signer.ts'
 import { tokenReader } from '../../src/http/upload-tokens.ts'
+import { createEventStreams } from '../../src/http/event-stream.ts'
 import { createMetrics } from '../../src/observe/metrics.ts'
 import { useUploads } from './uploads.ts'
 
@@ -33,7 +34,8 @@ export async function useCountedServer(
 ): Promise<CountedServer> {
   const { uploads } = await useUploads(slowDisk)
   const { meter } = createMetrics()
-  const { gate, waits } = counted(createGate({ ...limits, admissionWaitMs: 0 }, meter))
+  const inner = createGate({ ...limits, admissionWaitMs: 0 }, meter)
+  const { gate, waits } = counted(inner)
   const apiKeys = new Map(users.map((user) => [user, user]))
   const links = {
     signer: createSigner(async () => [{ id: 'a', secret: 'b' }]),
@@ -58,6 +60,10 @@ export async function useCountedServer(
     links,
     corsAllowedOrigins: [],
     deadLetters: { dead: async () => [], replay: async () => 0 },
+    limits: { chunkSizeBytes: 1, maxUploadBytes: 1e9, maxBytesPerUser: 0, uploadTtlMs: 1000, ...limits },
+    load: inner.load,
+    eventStreams: createEventStreams(meter),
+    console: new Map(),
     operations: {
       version: '0',
       draining: () => false,

@@ -17,19 +17,25 @@ export interface TestServer {
   close(): Promise<void>
 }
 
+const BUILT_CONSOLE = path.join(import.meta.dirname, '..', '..', 'dist', 'console')
+
 /** Two users, so that one can try what is the other's. */
 export const ALICE = 'alice-key'
 export const BOB = 'bob-key'
 
 /** A real server in this process, on a free port and an empty folder; `env` as an operator would set it. */
-export async function startTestServer(env: Record<string, string> = {}, at?: string): Promise<TestServer> {
+export async function startTestServer(
+  env: Record<string, string> = {},
+  at?: string,
+  consoleFolder = BUILT_CONSOLE,
+): Promise<TestServer> {
   const root = at ?? (await mkdtemp(path.join(tmpdir(), 'uploads-')))
   const lines: Record<string, unknown>[] = []
   // `npm run test:s3`: the same tests, with the bytes somewhere else.
   const s3 = process.env['TEST_STORAGE'] === 's3' ? await startS3() : null
   const config = parseConfig({ ...testEnv(root), ...(s3 && s3Env(s3)), ...env })
   const log = createLog(config.logLevel, { write: (line) => lines.push(JSON.parse(line)) })
-  const server = await startServer(config, { log, version: '0.0.0-test' })
+  const server = await startServer(config, { log, version: '0.0.0-test', consoleFolder })
   return {
     url: server.url,
     root,

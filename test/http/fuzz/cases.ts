@@ -28,7 +28,10 @@ export interface World {
 }
 
 const table = routes({ tus: {}, operations: {}, identification: {}, adminUserIds: [] } as unknown as App)
-const ROUTES: { method: string; path: string }[] = table.map(([method, path]) => ({ method, path }))
+/** Streams of events have no end of their own, which would pass for a hang. */
+const ROUTES: { method: string; path: string }[] = table
+  .map(([method, path]) => ({ method, path }))
+  .filter(({ path }) => !path.endsWith('/events'))
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND', 'get', 'X']
 const VERSIONS = ['HTTP/1.1', 'HTTP/1.1', 'HTTP/1.1', 'HTTP/1.1', 'HTTP/1.1', 'HTTP/1.1', 'HTTP/1.0']
 const BAD_VERSIONS = ['HTTP/0.9', 'HTTP/2.0', 'HTTP/1.1 x', 'http/1.1', 'HTTP/11', '']
