@@ -3,6 +3,7 @@ import express, { type Express, type Request, type Response } from 'express'
 import { HttpError, unavailable } from './core/errors.ts'
 import type { Gate } from './core/ports.ts'
 import { applyCors } from './http/cors.ts'
+import { openapi } from './http/documents.ts'
 import { serveFile } from './http/download.ts'
 import { sendNativeError, sendTusError } from './http/errors.ts'
 import type { Exchange, Guard, Handler, OpenBody } from './http/exchange.ts'
@@ -12,6 +13,7 @@ import { identifier, type Identification } from './http/identify.ts'
 import { json as jsonBody } from './http/json.ts'
 import * as native from './http/native.ts'
 import * as operate from './http/operations.ts'
+import * as reference from './http/reference.ts'
 import { overrideMethod } from './http/tus-request.ts'
 import { createTus, type TusOptions } from './http/tus.ts'
 import type { RequestLine } from './observe/log.ts'
@@ -67,7 +69,7 @@ export function routes({
   const download = downloadOf(uploads, stallTimeoutMs)
 
   // prettier-ignore
-  return [
+  const table: Route[] = [
     ['POST',    '/v1/uploads/init',              anyUser,   json,      native.init(uploads)],
     ['GET',     '/v1/uploads',                   anyUser,   none,      native.listUploads(uploads)],
     ['GET',     '/v1/uploads/:id',               owner,     none,      native.showUpload(uploads)],
@@ -92,7 +94,14 @@ export function routes({
     ['GET',     '/ready',                        nobody,    none,      operate.ready(operations)],
     ['GET',     '/version',                      nobody,    none,      operate.version(operations)],
     ['GET',     '/metrics',                      scraper,   none,      operate.metrics(operations)],
+
+    ['GET',     '/openapi.json',                 nobody,    none,      openapi(() => table, operations.version)],
+    ['GET',     '/docs',                         nobody,    none,      reference.page()],
+    ['GET',     '/docs/start.js',                nobody,    none,      reference.start()],
+    ['GET',     '/docs/ui.js',                   nobody,    none,      reference.ui('swagger-ui-bundle.js')],
+    ['GET',     '/docs/ui.css',                  nobody,    none,      reference.ui('swagger-ui.css')],
   ]
+  return table
 }
 
 const downloadOf =
