@@ -49,8 +49,10 @@ subscribe('http.server.request.start', (message) => {
     offences.push(
       ...judgeAnswer({
         method: request.method ?? '',
-        path: new URL(request.url ?? '', 'http://localhost').pathname,
-        preflight: request.headers['access-control-request-method'] !== undefined,
+        url: request.url ?? '',
+        // Express notes the row that it has found.
+        route: request.route?.path ?? null,
+        asked: request.headers,
         status: response.statusCode,
         headers: response.getHeaders(),
         body: bytes > MOST_BYTES || isFile() ? null : Buffer.concat(pieces).toString(),
@@ -61,7 +63,7 @@ subscribe('http.server.request.start', (message) => {
 })
 
 interface Exchange {
-  request: IncomingMessage
+  request: IncomingMessage & { route?: { path: string } }
   response: ServerResponse
   server: Server
 }

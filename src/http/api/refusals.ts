@@ -62,13 +62,13 @@ const HEADERS: Readonly<Partial<Record<ErrorCode, Fields>>> = {
   throttled: { 'Retry-After': retryAfter, 'X-RateLimit-Reason': rateLimitReason },
   unavailable: { 'Retry-After': retryAfter },
   locked: { 'Retry-After': retryAfter },
+  payload_too_large: { 'Tus-Max-Size': bytes.optional().describe('`MAX_UPLOAD_BYTES`, where that is why.') },
   range_not_satisfiable: { 'Content-Range': z.string().describe('`bytes */` and the size of the file.') },
 }
 
 const TUS_HEADERS: Readonly<Record<number, Fields>> = {
   412: { 'Tus-Version': z.literal(TUS_VERSION) },
   413: {
-    'Tus-Max-Size': bytes.optional(),
     Location: z.string().optional().describe('The upload that was created, though its body was too long.'),
   },
 }

@@ -33,3 +33,14 @@ export interface DescribedField {
 }
 
 export const document = createDocument(table, 'test') as unknown as Described
+
+/** By the rows of the table; one that stands for two paths has the same operation at both. */
+export const operations = new Map<string, DescribedOperation | undefined>(
+  table.map(([method, path]) => {
+    const template = path
+      .replace(/\{.*\}/, '')
+      .replace(':id', '{upload_id}')
+      .replace(':index', '{chunk_index}')
+    return [`${method} ${path}`, document.paths[template]?.[method.toLowerCase()]] as const
+  }),
+)

@@ -1,12 +1,13 @@
-import { findOperation } from './find.ts'
-import { document, type DescribedField, type DescribedResponse } from './document.ts'
+import type { IncomingHttpHeaders } from 'node:http'
+import { document, operations, type DescribedField, type DescribedResponse } from './document.ts'
 import { failuresOf } from './schema.ts'
 
 export interface SeenAnswer {
   method: string
-  path: string
-  /** a question of CORS, which any path may be asked */
-  preflight: boolean
+  url: string
+  /** the path of the row in the table of routes; null where none fits */
+  route: string | null
+  asked: IncomingHttpHeaders
   status: number
   headers: Record<string, unknown>
   /** null when it was not kept */
@@ -22,15 +23,18 @@ const OF_NOTHING = new Set([404, 417, 503])
 
 /** What of an answer the document does not say: a line each. */
 export function judgeAnswer(answer: SeenAnswer): string[] {
-  const { method, path, status } = answer
-  const told = (what: string) => `${method} ${path} answered ${status}: ${what}`
-  const operation = findOperation(method, path)
-  if (!operation) {
-    const allowed = OF_NOTHING.has(status) || (answer.preflight && status === 204)
-    return allowed ? [] : [told('no operation is described there')]
-  }
-  if (answer.preflight && status === 204) return []
+  const { method, url, route, asked, status } = answer
+  const told = (what: string) => `${method} ${url} answered ${status}: ${what}`
+  // A question of CORS, which any path may be asked.
+  if (status === 204 && asked['access-control-request-method'] !== undefined) return []
+  if (route === null) return OF_NOTHING.has(status) ? [] : [told('there is no route')]
+  // Express answers HEAD by the row of GET.
+  const operation =
+    operations.get(`${method} ${route}`) ?? (method === 'HEAD' ? operations.get(`GET ${route}`) : undefined)
+  if (!operation) return [told(`nothing describes ${method} ${route}`)]
   const response = operation.responses[status]
+  // Whoever has anything of what is there has it (RFC 9110 section 13.1.2).
+  if (!response && status === 304 && asked['if-none-match'] !== undefined) return []
   if (!response) return [told(`the status is not described for ${operation.operationId}`)]
   return [...headerOffences(answer, response), ...bodyOffences(answer, response)].map(told)
 }
