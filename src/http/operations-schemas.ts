@@ -4,9 +4,15 @@ import { z } from 'zod'
 
 const count = z.number().int().nonnegative()
 
-export const healthAnswer = z.object({ status: z.literal('ok') }).meta({ id: 'Health', description: 'A process that lives.' })
-export const readyAnswer = z.object({ status: z.literal('ready') }).meta({ id: 'Readiness', description: 'A process that can serve.' })
-export const versionAnswer = z.object({ version: z.string() }).meta({ id: 'Version', description: 'The version of the server.' })
+export const healthAnswer = z
+  .object({ status: z.literal('ok') })
+  .meta({ id: 'Health', description: 'A process that lives.' })
+export const readyAnswer = z
+  .object({ status: z.literal('ready') })
+  .meta({ id: 'Readiness', description: 'A process that can serve.' })
+export const versionAnswer = z
+  .object({ version: z.string() })
+  .meta({ id: 'Version', description: 'The version of the server.' })
 
 export const cleanupAnswer = z
   .object({

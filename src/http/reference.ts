@@ -56,7 +56,11 @@ export const page =
   ({ req, res }) => {
     // From there its relative URLs would lead elsewhere.
     if (req.path.endsWith('/')) res.status(308).location('../docs').end()
-    else res.set({ ...GUARDS, 'Content-Security-Policy': POLICY }).type('html').send(PAGE)
+    else
+      res
+        .set({ ...GUARDS, 'Content-Security-Policy': POLICY })
+        .type('html')
+        .send(PAGE)
   }
 
 export const start =

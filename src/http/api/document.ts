@@ -55,10 +55,7 @@ const INTRODUCTION =
   '`X-Request-ID`; errors under `/v1` are JSON (see `Error`).'
 
 /** @returns null for a route that nobody has described */
-export function describedAs(
-  method: string,
-  path: string,
-): { group: Group; operation: Operation } | null {
+export function describedAs(method: string, path: string): { group: Group; operation: Operation } | null {
   for (const group of GROUPS) {
     const operation = group.operations[`${method} ${path}`]
     if (operation) return { group, operation }
@@ -132,8 +129,7 @@ const refusedBy = ({ words, headers, codes, told }: Refusal): Json => ({
 
 /** The body of an error, with the codes that this operation has for the status. */
 const errorWith = (codes: string[]): Json => ({
-  ...reference(errorAnswer),
-  properties: { error_code: { enum: codes } },
+  allOf: [reference(errorAnswer), { properties: { error_code: { enum: codes } } }],
 })
 
 const requestId = z.string().describe('The id of the request, as the client gave it or as it was chosen.')

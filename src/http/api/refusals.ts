@@ -85,4 +85,3 @@ function headersOf(codes: ErrorCode[], status: number, dialect: Group['errors'])
     ...(dialect === 'tus' && { 'Tus-Resumable': z.literal(TUS_VERSION), ...TUS_HEADERS[status] }),
   }
 }
-

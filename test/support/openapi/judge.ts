@@ -73,7 +73,9 @@ const resolve = (field: DescribedField | { $ref: string }): DescribedField => {
 function bodyOffences({ method, headers, body }: SeenAnswer, { content }: DescribedResponse): string[] {
   if (method === 'HEAD') return []
   if (!content) return body ? [`a body that is not described: ${body}`] : []
-  const type = String(headers['content-type'] ?? 'none').split(';', 1).join()
+  const type = String(headers['content-type'] ?? 'none')
+    .split(';', 1)
+    .join()
   const media = content[type] ?? content['*/*']
   if (!media) return [`a body of ${type}, where ${Object.keys(content).join(', ')} is described`]
   if (type !== 'application/json' || content['*/*'] || body === null) return []
