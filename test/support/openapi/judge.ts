@@ -27,11 +27,10 @@ export function judgeAnswer(answer: SeenAnswer): string[] {
   const told = (what: string) => `${method} ${url} answered ${status}: ${what}`
   // A question of CORS, which any path may be asked.
   if (status === 204 && asked['access-control-request-method'] !== undefined) return []
-  if (route === null) return OF_NOTHING.has(status) ? [] : [told('there is no route')]
   // Express answers HEAD by the row of GET.
-  const operation =
-    operations.get(`${method} ${route}`) ?? (method === 'HEAD' ? operations.get(`GET ${route}`) : undefined)
-  if (!operation) return [told(`nothing describes ${method} ${route}`)]
+  const rows = method === 'HEAD' ? ['HEAD', 'GET'] : [method]
+  const operation = rows.map((row) => operations.get(`${row} ${route}`)).find((found) => found)
+  if (!operation) return OF_NOTHING.has(status) ? [] : [told(`nothing describes ${method} ${route}`)]
   const response = operation.responses[status]
   // Whoever has anything of what is there has it (RFC 9110 section 13.1.2).
   if (!response && status === 304 && asked['if-none-match'] !== undefined) return []
