@@ -27,9 +27,9 @@ for (const { page, heading, fences } of sections)
   for (const { language, notRun } of fences)
     if (language === 'sh' && notRun !== null) console.log(`docs/${page}, ${heading}: not run, ${notRun}`)
 
-test.each(sections.filter(isRun))(
-  'the commands of docs/$page, "$heading", work as written and print what it says',
-  async ({ above, fences }) => {
+test.each(sections.filter(isRun).map((section) => [section.page, section.heading, section] as const))(
+  'the commands of docs/%s, "%s", work as written and print what it says',
+  async (_page, _heading, { above, fences }) => {
     const server = await useServer()
     await walk([...above, ...fences], server.url, await useFolder())
   },

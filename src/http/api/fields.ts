@@ -4,8 +4,6 @@ import { bytes } from '../native-schemas.ts'
 
 /** Headers that several operations have. */
 
-export const nothing = z.literal('')
-
 export const date = z.string().describe('A date as HTTP has it (RFC 9110 section 5.6.7).')
 export const url = z.string().describe('A URL, absolute or relative.')
 

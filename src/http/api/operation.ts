@@ -14,7 +14,7 @@ export interface Operation {
   /** who may come; it brings the refusals that go with it */
   who: 'anybody' | 'user' | 'owner' | 'admin' | 'scraper'
   /** fields of the query */
-  query?: z.ZodObject
+  query?: { readonly shape: Fields }
   /** headers of the request that mean something to this route, beyond the key */
   headers?: Fields
   body?: RequestBody

@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders } from 'node:http'
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http'
 import { document, operations, type DescribedField, type DescribedResponse } from './document.ts'
 import { failuresOf } from './schema.ts'
 
@@ -9,7 +9,7 @@ export interface SeenAnswer {
   route: string | null
   asked: IncomingHttpHeaders
   status: number
-  headers: Record<string, unknown>
+  headers: OutgoingHttpHeaders
   /** null when it was not kept */
   body: string | null
 }
