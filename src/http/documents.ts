@@ -1,18 +1,22 @@
 import { createHash } from 'node:crypto'
 import type { Request, Response } from 'express'
-import { createDocument } from './api/document.ts'
+import type { createDocument } from './api/document.ts'
 import type { Handler } from './exchange.ts'
 
 /**
- * The OpenAPI document of `table`, made when somebody first asks for it.
+ * The OpenAPI document of `table`, made when somebody first asks for it: what describes it is not even loaded
+ * before.
  * @param table the routes that are served, once they are known
  */
 export function openapi(table: () => Parameters<typeof createDocument>[0], version: string): Handler {
-  let made: { text: string; etag: string } | undefined
-  return ({ req, res }) => {
-    made ??= withTag(JSON.stringify(createDocument(table(), version)))
-    if (isFresh(req, res, made.etag)) return
-    res.type('application/json').send(made.text)
+  const make = async () => {
+    const { createDocument } = await import('./api/document.ts')
+    return withTag(JSON.stringify(createDocument(table(), version)))
+  }
+  let made: ReturnType<typeof make> | undefined
+  return async ({ req, res }) => {
+    const { text, etag } = await (made ??= make())
+    if (!isFresh(req, res, etag)) res.type('application/json').send(text)
   }
 }
 

@@ -52,7 +52,8 @@ export function createDocument(table: readonly Row[], version: string): Json {
 const INTRODUCTION =
   'Uploads that survive a broken connection, in two dialects: numbered chunks, and tus. Both see the same ' +
   'upload at any moment: `/v1/uploads/{id}` and `/files/{id}` are two names of it. Every answer has an ' +
-  '`X-Request-ID`; errors under `/v1` are JSON (see `Error`).'
+  '`X-Request-ID`; errors under `/v1` are JSON (see `Error`). HEAD is answered wherever GET is. Bytes that are ' +
+  'no request get a bare 400, 408 or 431.'
 
 /** @returns null for a route that nobody has described */
 export function describedAs(method: string, path: string): { group: Group; operation: Operation } | null {
