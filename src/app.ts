@@ -6,6 +6,7 @@ import { announcedLength } from './http/body.ts'
 import { serveAsset, servePage, type ConsoleFiles } from './http/console.ts'
 import { applyCors } from './http/cors.ts'
 import { downloadOf, serveFile } from './http/download.ts'
+import { openapi } from './http/documents.ts'
 import { sendNativeError, sendTusError } from './http/errors.ts'
 import type { EventStreams } from './http/event-stream.ts'
 import { watchList, watchUpload } from './http/events.ts'
@@ -19,6 +20,7 @@ import { showLimits, type Limits, type Load } from './http/limits.ts'
 import * as native from './http/native.ts'
 import * as operate from './http/operations.ts'
 import { traceIdOf } from './core/traceparent.ts'
+import * as reference from './http/reference.ts'
 import { overrideMethod } from './http/tus-request.ts'
 import { createTus, type TusOptions } from './http/tus.ts'
 import { makeToken } from './http/upload-tokens.ts'
@@ -98,7 +100,7 @@ export function routes({
   const linked = followLink(uploads, stallTimeoutMs)
 
   // prettier-ignore
-  return [
+  const table: Route[] = [
     ['POST',    '/v1/uploads/init',              anyUser,   json,      native.init(uploads)],
     ['GET',     '/v1/uploads',                   anyUser,   none,      native.listUploads(uploads)],
     ['GET',     '/v1/uploads/:id',               sender,    none,      native.showUpload(uploads)],
@@ -136,7 +138,14 @@ export function routes({
     ['GET',     '/ready',                        nobody,    none,      operate.ready(operations)],
     ['GET',     '/version',                      nobody,    none,      operate.version(operations)],
     ['GET',     '/metrics',                      scraper,   none,      operate.metrics(operations)],
+
+    ['GET',     '/openapi.json',                 nobody,    none,      openapi(() => table, operations.version)],
+    ['GET',     '/docs',                         nobody,    none,      reference.page()],
+    ['GET',     '/docs/start.js',                nobody,    none,      reference.start()],
+    ['GET',     '/docs/ui.js',                   nobody,    none,      reference.ui('swagger-ui-bundle.js')],
+    ['GET',     '/docs/ui.css',                  nobody,    none,      reference.ui('swagger-ui.css')],
   ]
+  return table
 }
 
 const downloads =

@@ -29,14 +29,21 @@ const TABLE = {
 
 export type ErrorCode = keyof typeof TABLE
 
+export const ERROR_CODES = Object.keys(TABLE) as ErrorCode[]
+export const statusOf = (code: ErrorCode): number => TABLE[code][0]
+/** The table's words for a code. */
+export const wordsOf = (code: ErrorCode): string => TABLE[code][1]
+
 /** Why a request was throttled, as told in `X-RateLimit-Reason`. */
-export type ThrottleReason =
-  | 'queue_full'
-  | 'global_inflight_limit'
-  | 'upload_inflight_limit'
-  | 'api_key_rate_limit'
-  | 'auth_failure_limit'
-  | 'event_stream_limit'
+export const THROTTLE_REASONS = [
+  'queue_full',
+  'global_inflight_limit',
+  'upload_inflight_limit',
+  'api_key_rate_limit',
+  'auth_failure_limit',
+  'event_stream_limit',
+] as const
+export type ThrottleReason = (typeof THROTTLE_REASONS)[number]
 
 export interface ErrorDetails {
   /** Words for the client, in place of the table's. Never an internal message. */

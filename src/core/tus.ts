@@ -28,7 +28,7 @@ export function describeFile(metadata: TusMetadata): Pick<Upload, 'fileName' | '
   if (Object.values(metadata).some((value) => value?.includes('\0')))
     throw new HttpError('bad_request', { detail: 'Upload-Metadata has a NUL in a value.' })
   return {
-    fileName: metadata['filename'] || metadata['name'] || 'file',
+    fileName: metadata['filename'] || metadata['name'] || metadata['fileName'] || 'file',
     contentType: metadata['filetype'] || metadata['type'] || metadata['contentType'] || null,
   }
 }

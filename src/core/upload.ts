@@ -36,10 +36,12 @@ export const sourcesOf = (to: Status): Status[] => STATUSES.filter((from) => TRA
 /** The statuses in which bytes may still come. */
 export const isOpen = (status: Status): boolean => status === 'INITIATED' || status === 'IN_PROGRESS'
 
-const SHOWN_AS: Partial<Record<Status, Status>> = { FINALIZING: 'IN_PROGRESS', EXPIRING: 'ABORTED' }
+const SHOWN_AS = { FINALIZING: 'IN_PROGRESS', EXPIRING: 'ABORTED' } as const
+export type PublicStatus = Exclude<Status, keyof typeof SHOWN_AS>
 
 /** The status as clients know it. */
-export const publicStatus = (status: Status): Status => SHOWN_AS[status] ?? status
+export const publicStatus = (status: Status): PublicStatus =>
+  status === 'FINALIZING' || status === 'EXPIRING' ? SHOWN_AS[status] : status
 
 /** The statuses that clients know as `shown`. */
 export const statusesShownAs = (shown: Status): Status[] =>

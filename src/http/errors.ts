@@ -1,28 +1,35 @@
-import { toHttpError, type HttpError } from '../core/errors.ts'
+import type { z } from 'zod'
+import { statusOf, toHttpError, type ErrorCode, type HttpError } from '../core/errors.ts'
 import { answerEarly } from './early.ts'
+import type { errorAnswer } from './error-schema.ts'
 import type { Exchange } from './exchange.ts'
 
 /** The codes that only tus knows, as the native API names them. */
-const NATIVE_CODES: Readonly<Record<string, string>> = {
+const NATIVE_CODES: Partial<Record<ErrorCode, ErrorCode>> = {
   offset_mismatch: 'conflict',
   storage_lost: 'conflict',
   invalid_patch_type: 'unsupported_media_type',
+  // A chunk whose turn does not come is a matter of trying again.
+  locked: 'unavailable',
 }
+
+/** A code as the native API tells it: one of its own, with the status of that. */
+export const nativeCode = (code: ErrorCode): ErrorCode => NATIVE_CODES[code] ?? code
 
 /** Answers an error on the native API, as JSON. */
 export function sendNativeError(exchange: Exchange, thrown: unknown): void {
   const { res, requestId, traceId, uploadId } = exchange
   const error = prepare(exchange, thrown)
   if (!error) return
-  // A chunk whose turn does not come is a matter of trying again.
-  const [status, code] = error.code === 'locked' ? [503, 'unavailable'] : [error.status, error.code]
-  res.status(status).json({
+  const code = nativeCode(error.code)
+  const answer: z.output<typeof errorAnswer> = {
     detail: error.message,
-    error_code: NATIVE_CODES[code] ?? code,
+    error_code: code,
     request_id: requestId,
     upload_id: uploadId || null,
     trace_id: traceId,
-  })
+  }
+  res.status(statusOf(code)).json(answer)
 }
 
 /** Answers an error on a tus route, as plain text. */

@@ -1,62 +1,27 @@
 import type { Request } from 'express'
-import { z } from 'zod'
+import type { z } from 'zod'
 import { HttpError } from '../core/errors.ts'
 import { cellCount } from '../core/geometry.ts'
 import type { Once } from '../core/ports.ts'
-import { STATUSES, type NewUpload } from '../core/upload.ts'
 import { view } from '../core/view.ts'
+import type { NewUpload } from '../core/upload.ts'
 import type { Create } from '../uploads/create.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
 import { parseContentDigest, parseHexDigest } from './digest-headers.ts'
 import { answerEarly } from './early.ts'
 import { admitted, type Exchange, type Handler, type OpenBody } from './exchange.ts'
 import { onceOf } from './idempotency.ts'
+import {
+  initRequest,
+  listRequest,
+  type chunkAnswer,
+  type completeAnswer,
+  type initAnswer,
+  type listAnswer,
+  type missingChunksAnswer,
+  type uploadView,
+} from './native-schemas.ts'
 import { parse } from './parse.ts'
-
-const METADATA_BYTES = 4096
-const size = z.number().int().nonnegative()
-/** Text that every database stores as it is. */
-const text = z
-  .string()
-  .refine((value) => value.isWellFormed() && !value.includes('\0'), 'must be well-formed, without NUL')
-
-/** Metadata comes out of a parser, but it may be nested deeper than what writes it out again can go. */
-function isStorable(metadata: unknown): boolean {
-  try {
-    const written = JSON.stringify(metadata)
-    // A backslash of the text itself is written as two.
-    const escapes = written.replaceAll('\\\\', '')
-    return Buffer.byteLength(written) <= METADATA_BYTES && !/\\u(0000|d[89a-f])/i.test(escapes)
-  } catch {
-    return false
-  }
-}
-
-const initRequest = z.object({
-  file_name: text.min(1).max(1024),
-  file_size: size,
-  chunk_size: size.positive().nullish(),
-  file_checksum_sha256: z
-    .string()
-    .regex(/^[0-9a-fA-F]{64}$/, 'must be 64 hexadecimal digits')
-    .nullish(),
-  content_type: text.max(255).nullish(),
-  metadata: z
-    .record(z.string(), z.unknown())
-    .refine(isStorable, 'must be 4 KiB of well-formed text at most, without NUL')
-    .nullish(),
-})
-
-const listRequest = z.object({
-  status: z.enum(STATUSES).exclude(['FINALIZING', 'EXPIRING']).optional(),
-  limit: z
-    .string()
-    .regex(/^\d+$/, 'must be a whole number from 1 to 1000')
-    .transform(Number)
-    .pipe(z.number().min(1).max(1000))
-    .default(50),
-  cursor: z.string().max(512).optional(),
-})
 
 export const init =
   (uploads: Uploads): Handler =>
@@ -76,9 +41,8 @@ export const init =
       concat: null,
       checksumSha256: wanted.file_checksum_sha256?.toLowerCase() ?? null,
     }
-    const answer = once
-      ? await uploads.createOnce(create, once, initAnswer)
-      : initAnswer(await uploads.create(create))
+    const tell = (upload: NewUpload) => created(upload, wanted.file_size)
+    const answer = once ? await uploads.createOnce(create, once, tell) : tell(await uploads.create(create))
     exchange.uploadId = answer.upload_id
     res
       .status(201)
@@ -87,10 +51,10 @@ export const init =
       .json(answer)
   }
 
-const initAnswer = (upload: NewUpload) => ({
-  upload_id: upload.id,
-  chunk_size: upload.chunkSize,
-  total_chunks: cellCount(upload),
+const created = ({ id, chunkSize }: NewUpload, size: number): z.output<typeof initAnswer> => ({
+  upload_id: id,
+  chunk_size: chunkSize,
+  total_chunks: cellCount({ size, chunkSize }),
   status: 'INITIATED',
 })
 
@@ -105,7 +69,8 @@ export const putChunk =
     )
     // What was done before may be answered unread.
     answerEarly(req, res)
-    res.status(202).json({ upload_id: id, chunk_index: index, status: 'UPLOADED' })
+    const answer: z.output<typeof chunkAnswer> = { upload_id: id, chunk_index: index, status: 'UPLOADED' }
+    res.status(202).json(answer)
   }
 
 /** What of a chunk makes it another request: its bytes are for the store to compare. */
@@ -133,7 +98,8 @@ export const freeChunk =
 export const missingChunks =
   (uploads: Uploads): Handler =>
   async ({ res, uploadId }) => {
-    res.json(await uploads.missingChunks(uploadId))
+    const answer: z.output<typeof missingChunksAnswer> = await uploads.missingChunks(uploadId)
+    res.json(answer)
   }
 
 export const complete =
@@ -141,7 +107,8 @@ export const complete =
   async (exchange) => {
     const { res, uploadId } = exchange
     await uploads.complete(uploadId, completeOnce(exchange))
-    res.json({ upload_id: uploadId, status: 'COMPLETED' })
+    const answer: z.output<typeof completeAnswer> = { upload_id: uploadId, status: 'COMPLETED' }
+    res.json(answer)
   }
 
 export const completeOnce = (exchange: Exchange): Once | null =>
@@ -163,7 +130,11 @@ export const listUploads =
       ...(status && { status }),
       ...(cursor !== undefined && { cursor }),
     })
-    res.json({ uploads: page.uploads.map(view), next_cursor: page.nextCursor })
+    const answer: z.output<typeof listAnswer> = {
+      uploads: page.uploads.map(view),
+      next_cursor: page.nextCursor,
+    }
+    res.json(answer)
   }
 
 export const removeUpload =

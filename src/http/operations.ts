@@ -1,7 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
+import type { z } from 'zod'
 import { HttpError, unavailable } from '../core/errors.ts'
 import { bearerOf } from './auth.ts'
 import type { Guard, Handler } from './exchange.ts'
+import type { cleanupAnswer } from './operations-schemas.ts'
 
 /** What the process tells of itself. */
 export interface Operations {
@@ -64,14 +66,15 @@ export const cleanup =
   ({ cleanUp }: Operations): Handler =>
   async ({ res }) => {
     const done = await cleanUp()
-    res.json({
+    const answer: z.output<typeof cleanupAnswer> = {
       status: 'ok',
       expired_uploads: done.expiredUploads,
       removed_uploads: done.removedUploads,
       removed_objects: done.removedObjects,
       failed_uploads: done.failedUploads,
       forgotten_keys: done.forgottenKeys,
-    })
+    }
+    res.json(answer)
   }
 
 const digest = (text: string) => createHash('sha256').update(text).digest()

@@ -7,6 +7,7 @@ import { announcedLength } from './body.ts'
 import { checksumOf } from './checksum.ts'
 import { answerEarly } from './early.ts'
 import { admitted, type Exchange, type OpenBody } from './exchange.ts'
+import { metadataIn } from './tus-request.ts'
 
 /** What @tus/server does of a creation. */
 interface Stock {
@@ -47,7 +48,7 @@ export const creation =
     async function createFinal({ req, userId, newId }: Exchange, header: string, parts: string[]) {
       if (req.get('upload-length') !== undefined || exchange.admission)
         throw new HttpError('bad_request', { detail: 'A final upload has neither Upload-Length nor a body.' })
-      const told = req.get('upload-metadata')
+      const told = metadataIn(req)
       const metadata = told ? Metadata.parse(told) : {}
       return uploads.concatenate({
         id: newId,

@@ -21,14 +21,11 @@ export const bringsBytes = (req: IncomingMessage): boolean =>
   req.headers['content-type'] === APPEND_TYPE && announcedLength(req) !== 0
 
 /** What of a request @tus/server has to see. */
-const HANDED_ON = [
-  'tus-resumable',
-  'upload-length',
-  'upload-defer-length',
-  'upload-offset',
-  'upload-metadata',
-  'upload-concat',
-]
+const HANDED_ON = ['tus-resumable', 'upload-length', 'upload-defer-length', 'upload-offset', 'upload-concat']
+
+/** Upload-Metadata without the space behind its commas that some clients send; empty when there is none. */
+export const metadataIn = (req: IncomingMessage): string =>
+  String(req.headers['upload-metadata'] ?? '').replaceAll(', ', ',')
 
 /**
  * As much of a request as @tus/server looks at: the headers that it validates, and no body, which is ours
@@ -41,9 +38,11 @@ export function toWebRequest(req: IncomingMessage, id: string): Request {
   const headers = new Headers()
   for (const name of HANDED_ON) {
     const value = req.headers[name]
-    if (value !== undefined && !(name === 'upload-metadata' && value === '')) headers.set(name, String(value))
+    if (value !== undefined) headers.set(name, String(value))
   }
-  if (Buffer.byteLength(headers.get('upload-metadata') ?? '') > MAX_METADATA_BYTES)
+  const metadata = metadataIn(req)
+  if (metadata) headers.set('upload-metadata', metadata)
+  if (Buffer.byteLength(metadata) > MAX_METADATA_BYTES)
     throw new HttpError('bad_request', {
       detail: `Upload-Metadata must be ${MAX_METADATA_BYTES} bytes at most.`,
     })

@@ -55,6 +55,11 @@ const RULES: Record<string, Rule> = {
   'GET /ready': { who: 'nobody', ok: 200 },
   'GET /version': { who: 'nobody', ok: 200 },
   'GET /metrics': { who: 'scraper', ok: 200 },
+  'GET /openapi.json': { who: 'nobody', ok: 200 },
+  'GET /docs': { who: 'nobody', ok: 200 },
+  'GET /docs/start.js': { who: 'nobody', ok: 200 },
+  'GET /docs/ui.js': { who: 'nobody', ok: 200 },
+  'GET /docs/ui.css': { who: 'nobody', ok: 200 },
 }
 
 const ADMIN = 'admin-key'

@@ -5,6 +5,7 @@ import { onTestFinished } from 'vitest'
 import { parseConfig } from '../../src/config/config.ts'
 import { createLog } from '../../src/observe/log.ts'
 import { startServer } from '../../src/server.ts'
+import { watchAnswers } from './described.ts'
 import { startS3 } from './s3/server.ts'
 import { s3Env } from './s3-env.ts'
 
@@ -36,6 +37,7 @@ export async function startTestServer(
   const config = parseConfig({ ...testEnv(root), ...(s3 && s3Env(s3)), ...env })
   const log = createLog(config.logLevel, { write: (line) => lines.push(JSON.parse(line)) })
   const server = await startServer(config, { log, version: '0.0.0-test', consoleFolder })
+  watchAnswers(server.url)
   return {
     url: server.url,
     root,
