@@ -77,9 +77,7 @@ export function connect({ url, apiKey, sockets, signal }: Place): Connection {
 /** A token has three parts of base64url, and a key is whatever it is. */
 const credentials = (key: string | null): Record<string, string> => {
   if (key === null) return {}
-  return /^eyJ[\w-]*\.[\w-]+\.[\w-]*$/.test(key)
-    ? { Authorization: `Bearer ${key}` }
-    : { 'X-API-Key': key }
+  return /^eyJ[\w-]*\.[\w-]+\.[\w-]*$/.test(key) ? { Authorization: `Bearer ${key}` } : { 'X-API-Key': key }
 }
 
 function exchange(

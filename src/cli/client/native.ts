@@ -69,9 +69,7 @@ export const nativeApi = (send: Send): NativeApi => ({
     await successOf(await send({ method: 'PUT', path: `${at(id)}/chunks/${index}`, body }))
   },
   async complete(id) {
-    await successOf(
-      await send({ method: 'POST', path: `${at(id)}/complete`, idleMs: COMPLETE_IDLE_MS }),
-    )
+    await successOf(await send({ method: 'POST', path: `${at(id)}/complete`, idleMs: COMPLETE_IDLE_MS }))
   },
   async remove(id) {
     await successOf(await send({ method: 'DELETE', path: at(id) }))

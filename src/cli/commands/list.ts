@@ -26,8 +26,7 @@ export async function list(terminal: Terminal, options: ListOptions): Promise<nu
       }
       const page = await persist(session.patiently, () => api.list(query))
       if (options.json) for (const upload of page.uploads) session.tell({ ...upload }, '')
-      else if (page.uploads.length > 0)
-        terminal.stdout.write(`${tableWords(page.uploads.map(rowOf))}\n`)
+      else if (page.uploads.length > 0) terminal.stdout.write(`${tableWords(page.uploads.map(rowOf))}\n`)
       left -= page.uploads.length
       cursor = page.next_cursor
     } while (cursor !== null && left > 0)

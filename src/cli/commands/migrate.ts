@@ -25,6 +25,8 @@ export async function migrate(
   }
   const names = direction === 'up' ? await migrateUp(url) : await migrateDown(url, count)
   const word = direction === 'up' ? 'applied' : 'rolled back'
-  stdout.write(json ? `${JSON.stringify({ [direction]: names })}\n` : `${word}: ${names.join(', ') || 'nothing'}\n`)
+  stdout.write(
+    json ? `${JSON.stringify({ [direction]: names })}\n` : `${word}: ${names.join(', ') || 'nothing'}\n`,
+  )
   return EXIT.done
 }

@@ -62,7 +62,9 @@ export async function upload(terminal: Terminal, files: string[], options: Uploa
     })
   } catch (error) {
     if (terminal.signal.aborted)
-      terminal.stderr.write('What is there stays there for a while: the same command with --resume goes on.\n')
+      terminal.stderr.write(
+        'What is there stays there for a while: the same command with --resume goes on.\n',
+      )
     throw error
   } finally {
     session.close()

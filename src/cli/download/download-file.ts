@@ -114,7 +114,11 @@ async function writeAll({ handle }: Partial, bytes: Buffer, position: number): P
 }
 
 /** @throws {Failure} when the bytes are not those that the server's digest is of; nothing of them is kept */
-async function verify({ upload, persistence }: Download, partial: Partial, version: string): Promise<string | null> {
+async function verify(
+  { upload, persistence }: Download,
+  partial: Partial,
+  version: string,
+): Promise<string | null> {
   const told = upload.file_checksum_sha256
   if (told === null) return null
   const stream = partial.handle.createReadStream({ start: 0, autoClose: false, highWaterMark: 1024 * 1024 })

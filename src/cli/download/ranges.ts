@@ -35,7 +35,8 @@ export async function getRange(
   if (res.statusCode === 200)
     return { bytes: res, start: 0, etag: etagNow, size: numberOf(headerOf(res.headers, 'content-length')) }
   if (res.statusCode !== 206) throw failureOf(res, await textOf(res))
-  const [, from = '', size = ''] = /^bytes (\d+)-\d+\/(\d+)$/.exec(headerOf(res.headers, 'content-range') ?? '') ?? []
+  const [, from = '', size = ''] =
+    /^bytes (\d+)-\d+\/(\d+)$/.exec(headerOf(res.headers, 'content-range') ?? '') ?? []
   if (Number(from) !== start || from === '') {
     res.destroy()
     throw new Failure('The server sent another range than it was asked for.')
@@ -57,4 +58,5 @@ async function follow(send: Send, path: string, headers: Record<string, string>)
   }
 }
 
-const numberOf = (text: string | null): number | null => (text !== null && /^\d+$/.test(text) ? Number(text) : null)
+const numberOf = (text: string | null): number | null =>
+  text !== null && /^\d+$/.test(text) ? Number(text) : null

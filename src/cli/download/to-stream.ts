@@ -19,7 +19,14 @@ interface Piping {
 }
 
 /** Fetches a file into a pipe, going on from where it broke. @returns its SHA-256 */
-export async function downloadInto({ send, upload, size, output, persistence, bar }: Piping): Promise<string> {
+export async function downloadInto({
+  send,
+  upload,
+  size,
+  output,
+  persistence,
+  bar,
+}: Piping): Promise<string> {
   const hash = createHash('sha256')
   let position = 0
   let etag: string | null = null
@@ -43,6 +50,8 @@ export async function downloadInto({ send, upload, size, output, persistence, ba
   )
   const found = hash.digest('hex')
   if (upload.file_checksum_sha256 !== null && upload.file_checksum_sha256 !== found)
-    throw new Failure(`The SHA-256 of what came is ${found}, and the server says ${upload.file_checksum_sha256}.`)
+    throw new Failure(
+      `The SHA-256 of what came is ${found}, and the server says ${upload.file_checksum_sha256}.`,
+    )
   return found
 }

@@ -57,7 +57,7 @@ export function showProgress(screen: Screen, loudness: Loudness, now = () => per
       return
     }
     wipe()
-    screen.write(states.map((state) => `${barLine(state, screen.columns ?? 80)}\n`).join(''))
+    screen.write(states.map((state) => `${barLine(state, screen.columns || 80)}\n`).join(''))
     drawn = states.length
   }
   const beside = (write: () => void) => {
@@ -95,5 +95,7 @@ export function showProgress(screen: Screen, loudness: Loudness, now = () => per
   }
 }
 
-export const loudnessOf = (screen: Screen, { quiet, term }: { quiet: boolean; term: string | undefined }): Loudness =>
-  quiet ? 'quiet' : screen.isTTY === true && term !== 'dumb' ? 'bars' : 'lines'
+export const loudnessOf = (
+  screen: Screen,
+  { quiet, term }: { quiet: boolean; term: string | undefined },
+): Loudness => (quiet ? 'quiet' : screen.isTTY === true && term !== 'dumb' ? 'bars' : 'lines')

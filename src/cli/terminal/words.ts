@@ -26,9 +26,13 @@ export const plain = (text: string): string => text.replace(/\p{C}/gu, '?')
 
 /** Columns, each as wide as its widest cell; the last is as long as it is. */
 export function tableWords(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)))
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((row) => (row[column] ?? '').length)),
+  )
   return rows
-    .map((row) => row.map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0))))
+    .map((row) =>
+      row.map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0))),
+    )
     .map((cells) => cells.join('  '))
     .join('\n')
 }

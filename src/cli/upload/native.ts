@@ -14,9 +14,7 @@ export async function uploadChunks(sending: Sending): Promise<{ id: string; resu
     bar.set(source.size)
     return { id: known.upload_id, resumedAt: source.size }
   }
-  const { id, chunkSize } = known
-    ? { id: known.upload_id, chunkSize: known.chunk_size }
-    : await init(sending)
+  const { id, chunkSize } = known ? { id: known.upload_id, chunkSize: known.chunk_size } : await init(sending)
   const sizeOf = (index: number) => Math.min(chunkSize, source.size - index * chunkSize)
 
   const missing = await persist(persistence, () => native.missing(id))

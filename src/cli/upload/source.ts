@@ -19,12 +19,13 @@ const READ_BYTES = 256 * 1024
 export async function sourceOf(file: string): Promise<Source> {
   try {
     const whole = await realpath(file)
-    const { size, mtimeMs, ...found } = await stat(whole)
-    if (!found.isFile()) throw new Failure(`${file} is no file`, { exitCode: EXIT.usage })
+    const found = await stat(whole)
+    const { size, mtimeMs } = found
+    if (!found.isFile()) throw new Failure('It is no file', { exitCode: EXIT.usage })
     return { path: whole, name: path.basename(file), size, mtimeMs }
   } catch (cause) {
     if (cause instanceof Failure) throw cause
-    throw new Failure(`${file} can't be read: ${(cause as Error).message}`, { cause })
+    throw new Failure(`It can't be read: ${(cause as Error).message}`, { cause })
   }
 }
 
