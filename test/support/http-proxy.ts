@@ -51,6 +51,7 @@ export async function useHttpProxy(target: string, wrong: Misconfiguration = {})
     ])
     delete headers['expect']
     const up = request(target + req.url, { method: req.method, headers })
+    up.flushHeaders()
     res.once('close', () => up.destroy())
     up.once('error', () => res.destroy())
     up.once('response', (answer) => {

@@ -16,7 +16,7 @@ const ANSWER_MS = 5_000
 
 const PATCH = { ...TUS, 'Content-Type': 'application/offset+octet-stream' }
 const CAP_REMEDY =
-  'Lift the limit of the proxy (nginx: client_max_body_size 0); or have clients send smaller pieces (--chunk-size).'
+  'Lift the limit of the proxy (nginx: client_max_body_size 0), or MAX_UPLOAD_BYTES; or have clients send smaller pieces (--chunk-size).'
 
 /** What becomes of bodies on their way up. */
 export const bodyChecks = (patient: Patient): Check[] => [
@@ -109,9 +109,9 @@ async function judgeAnnounced({ tus, send, made }: Patient) {
 }
 
 async function judgeDeep({ tus, made }: Patient) {
-  const { id } = await tus.create(DEEP_BYTES, { filename: 'doctor' })
-  made.add(id)
   try {
+    const { id } = await tus.create(DEEP_BYTES, { filename: 'doctor' })
+    made.add(id)
     const offset = await tus.patch(id, 0, zeros(DEEP_BYTES))
     return offset === DEEP_BYTES ? ok('arrived') : failed(`only ${bytesWords(offset)} arrived`, CAP_REMEDY)
   } catch (error) {

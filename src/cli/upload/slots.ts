@@ -30,14 +30,14 @@ export async function eachOf<T>(
   count: number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {
-  const rest = items[Symbol.iterator]()
+  const rest: Iterator<T, undefined> = items[Symbol.iterator]()
   const failures: unknown[] = []
   const worker = async (): Promise<void> => {
     while (failures.length === 0) {
-      const { done, value } = rest.next()
-      if (done) return
+      const next = rest.next()
+      if (next.done === true) return
       try {
-        await work(value)
+        await work(next.value)
       } catch (error) {
         failures.push(error)
       }

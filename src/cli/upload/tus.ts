@@ -8,7 +8,7 @@ const CHECKED_BYTES = 64 * 1024 * 1024
 
 /** By tus: one stream from where the server is, or pieces of it where bodies must not be long. */
 export async function uploadStream(sending: Sending): Promise<{ id: string; resumedAt: number }> {
-  const { tus, persistence, source, wanted, slots, bar } = sending
+  const { tus, persistence, source, slots, bar } = sending
   const id =
     sending.unfinished?.id ?? (await begin(sending, () => tus.create(source.size, metadataOf(sending))))
   // Null where the server has to be asked.
