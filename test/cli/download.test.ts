@@ -5,6 +5,7 @@ import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
 import { builtCli } from '../support/cli.ts'
 import { clientOf } from '../support/client.ts'
 import { useFolder } from '../support/folder.ts'
+import { useHttpProxy } from '../support/http-proxy.ts'
 import { startProxy } from '../support/proxy.ts'
 import { useServer } from '../support/server.ts'
 import { eventually } from '../support/slow-request.ts'
@@ -51,10 +52,11 @@ test('"-o -" writes the bytes and nothing else to a pipe', async () => {
 })
 
 test('what was broken off goes on with the segments that are missing', async () => {
-  const bytes = bytesOf(70 * MIB)
-  const { folder, id, env } = await uploaded(bytes)
+  const bytes = bytesOf(60 * MIB)
+  const { server, folder, id, env } = await uploaded(bytes)
+  const proxy = await useHttpProxy(server.url, { fallsSilentAfterBytes: 40 * MIB })
   const file = path.join(folder, 'x')
-  const running = cli.start(['download', id, '-o', file], { env })
+  const running = cli.start(['download', id, '-o', file, '--url', proxy.url])
   // Notes of a segment that is there come with its end.
   await eventually(
     () =>

@@ -24,6 +24,8 @@ export interface Misconfiguration {
   ownHost?: boolean
   /** of bodies on their way up */
   bytesPerSecond?: number
+  /** so much of all answers together comes through, and then nothing more, and nobody is told */
+  fallsSilentAfterBytes?: number
 }
 
 export interface HttpProxy {
@@ -35,6 +37,7 @@ export interface HttpProxy {
 /** A reverse proxy in front of `target`, closed at the end of the running test. */
 export async function useHttpProxy(target: string, wrong: Misconfiguration = {}): Promise<HttpProxy> {
   let bodyBytes = 0
+  let room = wrong.fallsSilentAfterBytes ?? Infinity
   const server = createServer((req, res) => {
     void pass(req, res).catch(() => res.destroy())
   })
@@ -60,6 +63,10 @@ export async function useHttpProxy(target: string, wrong: Misconfiguration = {})
         ...wrong.setsResponseHeaders,
       }
       res.writeHead(answer.statusCode ?? 502, back)
+      answer.on('data', (bytes: Buffer) => {
+        room -= bytes.length
+        if (room < 0) answer.unpipe(res)
+      })
       answer.pipe(res)
       answer.once('error', () => res.destroy())
     })

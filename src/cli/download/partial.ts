@@ -29,6 +29,8 @@ export async function openPartial(file: string, version: string): Promise<Partia
   let known = version
   const done = new Set(notes?.version === version ? notes.segments : [])
   const handle = await openBytes(bytes, done)
+  // What is left of another file may be longer than this one.
+  if (done.size === 0) await handle.truncate(0)
   // Notes are written one after the other, each with all that is known by then.
   let writing = Promise.resolve()
   const write = () => {
