@@ -1,3 +1,5 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { expect, test } from 'vitest'
@@ -99,6 +101,33 @@ test('a wrong key fails, and what needs one is skipped', async () => {
   expect(code).toBe(1)
   expect(of('key')).toMatchObject({ status: 'failed' })
   expect(of('request buffering')).toMatchObject({ status: 'skipped' })
+})
+
+const hasOpenssl = spawnSync('openssl', ['version']).status === 0
+if (!hasOpenssl) console.log('doctor: without openssl there is no certificate, and no test of TLS')
+
+test.skipIf(!hasOpenssl)('behind TLS a Location of http fails, and a certificate is judged', async () => {
+  const server = await useServer()
+  const folder = await useFolder()
+  const [key, cert] = [path.join(folder, 'key.pem'), path.join(folder, 'cert.pem')]
+  const request = `req -x509 -newkey rsa:2048 -nodes -keyout ${key} -out ${cert} -days 10 -subj /CN=localhost`
+  execFileSync('openssl', [...request.split(' '), '-addext', 'subjectAltName=DNS:localhost'], {
+    stdio: 'pipe',
+  })
+  const tls = { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') }
+  const proxy = await useHttpProxy(server.url, { tls })
+  const unknown = await examined(proxy.url)
+  expect(unknown.of('reachable')).toMatchObject({ remedy: expect.stringMatching(/NODE_EXTRA_CA_CERTS/) })
+  const args = ['doctor', '--url', proxy.url, '--json']
+  const { code, json } = await cli.run(args, { env: { NODE_EXTRA_CA_CERTS: cert } })
+  expect(code).toBe(1)
+  const bad = json.filter(({ status }) => status !== 'ok' && status !== 'skipped')
+  expect(bad.map(({ check, status }) => [check, status])).toEqual([
+    ['TLS', 'warning'],
+    ['Location', 'failed'],
+  ])
+  expect(bad[0].found).toMatch(/expires in \d+ days/)
+  expect(bad[1].remedy).toMatch(/TRUST_PROXY/)
 })
 
 test('an origin that is not let in fails', async () => {

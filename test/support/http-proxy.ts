@@ -6,6 +6,7 @@ import {
   type IncomingMessage,
   type ServerResponse,
 } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { onTestFinished } from 'vitest'
@@ -20,6 +21,8 @@ export interface Misconfiguration {
   dropsResponseHeaders?: readonly string[]
   /** set on every answer, in the place of what was there */
   setsResponseHeaders?: Readonly<Record<string, string>>
+  /** speaks TLS, and does not say so to the server */
+  tls?: { key: string; cert: string }
   /** does not pass on whom it was asked for */
   ownHost?: boolean
   /** of bodies on their way up */
@@ -38,9 +41,10 @@ export interface HttpProxy {
 export async function useHttpProxy(target: string, wrong: Misconfiguration = {}): Promise<HttpProxy> {
   let bodyBytes = 0
   let room = wrong.fallsSilentAfterBytes ?? Infinity
-  const server = createServer((req, res) => {
+  const serve = (req: IncomingMessage, res: ServerResponse) => {
     void pass(req, res).catch(() => res.destroy())
-  })
+  }
+  const server = wrong.tls ? createTlsServer(wrong.tls, serve) : createServer(serve)
   const pass = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     if (Number(req.headers['content-length'] ?? 0) > (wrong.maxBodyBytes ?? Infinity)) {
       res.writeHead(413, { 'Content-Type': 'text/html', Connection: 'close' }).end('<h1>Too large</h1>')
@@ -77,7 +81,7 @@ export async function useHttpProxy(target: string, wrong: Misconfiguration = {})
     }
     up.end()
   }
-  server.listen(0, '127.0.0.1')
+  server.listen(0, wrong.tls ? 'localhost' : '127.0.0.1')
   await once(server, 'listening')
   onTestFinished(async () => {
     server.closeAllConnections()
@@ -85,7 +89,7 @@ export async function useHttpProxy(target: string, wrong: Misconfiguration = {})
     await once(server, 'close')
   })
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `${wrong.tls ? 'https://localhost' : 'http://127.0.0.1'}:${(server.address() as AddressInfo).port}`,
     bodyBytes: () => bodyBytes,
   }
 }

@@ -11,7 +11,7 @@ const LEAST_CERTIFICATE_DAYS = 14
 export function reachChecks(patient: Patient): Check[] {
   const { condition } = patient
   const get = (path: string) => patient.sendWithoutKey({ method: 'GET', path, idleMs: IDLE_MS })
-  const first: { health: IncomingMessage | null } = { health: null }
+  const first = { date: '', certificateEnd: '' }
   const reached =
     (check: Check[1]): Check[1] =>
     () =>
@@ -23,8 +23,10 @@ export function reachChecks(patient: Patient): Check[] {
       async () => {
         try {
           const res = await get('/health')
+          // Once the answer is read, its connection is another's.
+          first.certificateEnd = (res.socket as Partial<TLSSocket>).getPeerCertificate?.().valid_to ?? ''
+          first.date = res.headers.date ?? ''
           const text = await textOf(res)
-          first.health = res
           condition.reached = true
           if (res.statusCode === 200 && text.includes('"ok"')) return ok('GET /health answers 200')
           condition.reached = false
@@ -37,10 +39,10 @@ export function reachChecks(patient: Patient): Check[] {
         }
       },
     ],
-    ['TLS', reached(() => judgeTls(patient.url, first.health))],
+    ['TLS', reached(() => judgeTls(patient.url, first.certificateEnd))],
     ['ready', reached(() => judgeReady(get))],
     ['version', reached(() => judgeVersion(get))],
-    ['clock', reached(() => judgeClock(first.health?.headers.date))],
+    ['clock', reached(() => judgeClock(first.date))],
     ['key', reached(() => judgeKey(patient))],
   ]
 }
@@ -66,7 +68,7 @@ function remedyOf(error: unknown): string {
   return REMEDIES[code] ?? 'Check the URL, the proxy in front of the server, and that the server runs.'
 }
 
-function judgeTls(url: string, res: IncomingMessage | null) {
+function judgeTls(url: string, certificateEnd: string) {
   const { protocol, hostname } = new URL(url)
   if (protocol === 'http:')
     return /^(localhost|127\.|\[::1\])/.test(hostname)
@@ -75,10 +77,8 @@ function judgeTls(url: string, res: IncomingMessage | null) {
           'none: everybody on the way can read the key',
           'Put a proxy with a certificate in front, and use https.',
         )
-  const socket = res?.socket as TLSSocket | undefined
-  const until = socket?.getPeerCertificate?.().valid_to
-  if (until === undefined) return ok('the certificate is trusted')
-  const days = Math.floor((Date.parse(until) - Date.now()) / 86_400_000)
+  const days = Math.floor((Date.parse(certificateEnd) - Date.now()) / 86_400_000)
+  if (Number.isNaN(days)) return ok('the certificate is trusted')
   return days < LEAST_CERTIFICATE_DAYS
     ? warning(
         `the certificate expires in ${days} days`,
@@ -110,8 +110,8 @@ async function judgeVersion(get: (path: string) => Promise<IncomingMessage>) {
 }
 
 /** Tokens and links expire by the clock of the server. */
-function judgeClock(date: string | undefined) {
-  const at = Date.parse(date ?? '')
+function judgeClock(date: string) {
+  const at = Date.parse(date)
   if (Number.isNaN(at)) return warning('the answers have no Date', 'Let the proxy keep it.')
   const seconds = Math.round((Date.now() - at) / 1000)
   if (Math.abs(seconds) <= MOST_SKEW_SECONDS) return ok('agrees with the one here')

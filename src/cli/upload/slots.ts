@@ -26,18 +26,18 @@ export function createSlots(count: number): Slots {
 
 /** Does something with each, `count` at a time; after a failure it begins no other, and throws the first. */
 export async function eachOf<T>(
-  items: Iterable<T>,
+  items: readonly T[],
   count: number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {
-  const rest: Iterator<T, undefined> = items[Symbol.iterator]()
+  let begun = 0
   const failures: unknown[] = []
   const worker = async (): Promise<void> => {
-    while (failures.length === 0) {
-      const next = rest.next()
-      if (next.done === true) return
+    while (failures.length === 0 && begun < items.length) {
+      const item = items[begun] as T
+      begun += 1
       try {
-        await work(next.value)
+        await work(item)
       } catch (error) {
         failures.push(error)
       }
