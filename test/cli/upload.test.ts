@@ -17,10 +17,11 @@ async function prepared(...sizes: number[]) {
   const server = await useServer({ CHUNK_SIZE_BYTES: String(MIB) })
   const folder = await useFolder()
   const contents = sizes.map((size, at) => bytesOf(size, at + 1))
+  const [content = Buffer.alloc(0)] = contents
   const files = contents.map((_, at) => path.join(folder, `file-${at}`))
   for (const [at, file] of files.entries()) await writeFile(file, contents[at] ?? '')
   const env = { UPLOAD_URL: server.url, XDG_STATE_HOME: path.join(folder, 'state') }
-  return { server, folder, files, contents, env }
+  return { server, folder, files, contents, content, env }
 }
 
 const pathOf = (url: string): string => new URL(url).pathname
@@ -42,11 +43,11 @@ test.each(['native', 'tus'])(
 )
 
 test('without --json each file is a line: its id and the URL of its bytes', async () => {
-  const { server, files, contents, env } = await prepared(2 * MIB)
+  const { server, files, content, env } = await prepared(2 * MIB)
   const { stdout } = await cli.run(['upload', ...files], { env })
   const [, id = '', url = ''] = /^([0-9a-f-]{36}) (\S+)\n$/.exec(stdout) ?? []
   expect(url).toBe(`${server.url}/v1/uploads/${id}/download`)
-  expect(await download(server.url, pathOf(url))).toEqual(contents[0])
+  expect(sha256(await download(server.url, pathOf(url)))).toBe(sha256(content))
 })
 
 test('name, type and size of chunks are what was asked for', async () => {
@@ -86,7 +87,7 @@ test.each([0, 1000, 8 * MIB, 20 * MIB + 5])('%i bytes of a pipe go up', async (s
 test.each(['native', 'tus'])(
   'Ctrl-C in the middle ends a %s upload with 130, and --resume sends only what is missing',
   async (dialect) => {
-    const { server, files, contents, env } = await prepared(12 * MIB)
+    const { server, files, content, env } = await prepared(12 * MIB)
     const proxy = await useHttpProxy(server.url, { bytesPerSecond: 4 * MIB })
     const args = ['upload', ...files, '--dialect', dialect, '--parallel', '2', '--json', '--url', proxy.url]
     const first = cli.start(args, { env })
@@ -105,9 +106,7 @@ test.each(['native', 'tus'])(
     expect(second.json[0].resumed_at).toBeGreaterThanOrEqual(3 * MIB)
     // What was on the way when it ended may come again: two chunks, or what the sockets held of a stream.
     expect(proxy.bodyBytes()).toBeLessThan(12 * MIB + 3 * MIB)
-    expect(sha256(await download(server.url, `/files/${unfinished.upload_id}`))).toBe(
-      sha256(contents[0] ?? Buffer.alloc(0)),
-    )
+    expect(sha256(await download(server.url, `/files/${unfinished.upload_id}`))).toBe(sha256(content))
     // Nothing is left to go on with.
     expect(await readdir(path.join(env.XDG_STATE_HOME, 'upload-server'))).toEqual([])
   },
@@ -158,7 +157,7 @@ test('--resume of a file that has changed starts again, and says so', async () =
   expect(code).toBe(0)
   expect(stderr).toMatch(/has changed/)
   expect(json[0].resumed_at).toBe(0)
-  expect(await download(server.url, `/files/${json[0].upload_id}`)).toEqual(changed)
+  expect(sha256(await download(server.url, `/files/${json[0].upload_id}`))).toBe(sha256(changed))
 })
 
 test('a file that is written to during its upload fails, and what came of it is deleted', async () => {
@@ -177,7 +176,7 @@ test('a file that is written to during its upload fails, and what came of it is 
 })
 
 test('--resume of an upload that is deleted starts again', async () => {
-  const { server, files, contents, env } = await prepared(12 * MIB)
+  const { server, files, content, env } = await prepared(12 * MIB)
   const proxy = await useHttpProxy(server.url, { bytesPerSecond: 4 * MIB })
   const args = ['upload', ...files, '--url', proxy.url, '--json']
   const first = cli.start(args, { env })
@@ -190,18 +189,18 @@ test('--resume of an upload that is deleted starts again', async () => {
   const { code, json, stderr } = await cli.run([...args, '--resume'], { env })
   expect(code).toBe(0)
   expect(stderr).toMatch(/no more/)
-  expect(await download(server.url, `/files/${json[0].upload_id}`)).toEqual(contents[0])
+  expect(sha256(await download(server.url, `/files/${json[0].upload_id}`))).toBe(sha256(content))
 })
 
 test('throttled bodies come again when the server says so', async () => {
-  const { folder, files, contents, env } = await prepared(8 * MIB)
+  const { folder, files, content, env } = await prepared(8 * MIB)
   const server = await useServer({ CHUNK_SIZE_BYTES: String(MIB), MAX_INFLIGHT_CHUNKS_PER_UPLOAD: '1' })
   const proxy = await useHttpProxy(server.url, { bytesPerSecond: 8 * MIB })
   const args = ['upload', ...files, '--parallel', '6', '--json', '--url', proxy.url]
   const { code, json, stderr } = await cli.run(args, { env, cwd: folder })
   expect({ code }).toEqual({ code: 0 })
   expect(stderr).toMatch(/trying again/)
-  expect(await download(server.url, `/files/${json[0].upload_id}`)).toEqual(contents[0])
+  expect(sha256(await download(server.url, `/files/${json[0].upload_id}`))).toBe(sha256(content))
 })
 
 test('a key that is not taken ends with 3, at once, and never shows', async () => {
@@ -244,11 +243,11 @@ test('a server that is not there is given up after --retry-for', async () => {
 })
 
 test('one file that fails does not stop the others', async () => {
-  const { server, files, contents, env } = await prepared(1000)
+  const { server, files, content, env } = await prepared(1000)
   const { code, json } = await cli.run(['upload', 'no-such-file', ...files, '--json'], { env })
   expect(code).toBe(1)
   const [uploaded] = json.filter((line) => line.upload_id)
-  expect(await download(server.url, `/files/${uploaded.upload_id}`)).toEqual(contents[0])
+  expect(sha256(await download(server.url, `/files/${uploaded.upload_id}`))).toBe(sha256(content))
 })
 
 test('what is to be gone on with holds no key and is for its owner alone', async () => {
