@@ -94,6 +94,19 @@ import { createApi } from './api.ts'
 import { createHash } from 'node:crypto' // planted
 import type { Upload } from '../core/upload.ts' // planted
 `,
+  'src/cli/main.ts': `
+import { run } from './program.ts'
+const { env } = process
+`,
+  'src/cli/program.ts': `
+import { Command } from 'commander'
+import { migrateUp } from '../ledger/migrate.ts'
+import { run } from './main.ts' // planted
+import { routes } from '../app.ts' // planted
+import { startServer } from '../server.ts' // planted
+import type { Uploads } from '../uploads/deps.ts' // planted
+const key = process.env.UPLOAD_API_KEY // planted
+`,
   'src/server.ts': `
 import { app } from './app.ts'
 import { openLedger } from './ledger/ledger.ts'
