@@ -69,6 +69,7 @@ async function build(config: Config, { log, version }: Program, claim: Claim): P
   if (config.durability === 'disk') await forceFolders(config)
   const gate = createGate(config, metrics.meter)
   metrics.watchLoad(gate.load)
+  if (store.freeBytes) metrics.watchDisk(store.freeBytes)
   const uploads = createUploads({
     ledger,
     store,

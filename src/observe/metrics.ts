@@ -13,6 +13,8 @@ export interface Metrics {
   observeRequest(method: string, route: string, status: number, seconds: number): void
   /** Reads the gate's load at each scrape. */
   watchLoad(load: () => Load): void
+  /** Reads the room on the disk at each scrape. */
+  watchDisk(freeBytes: () => Promise<number>): void
   /** the Prometheus text */
   render(): Promise<{ contentType: string; text: string }>
 }
@@ -81,6 +83,17 @@ export function createMetrics(): Metrics {
       gauge('task_queue_depth', 'Writes that wait for a worker.', (now) => now.queued)
       gauge('worker_count', 'Writes to storage that may run at a time.', (now) => now.workers)
       gauge('worker_busy_count', 'Writes to storage that run now.', (now) => now.busy)
+    },
+    watchDisk(freeBytes) {
+      new Gauge({
+        name: 'storage_free_bytes',
+        help: 'Room on the disk of the files; absent with S3.',
+        registers,
+        async collect() {
+          // A disk that is away has no room to tell of, and must not take the other metrics with it.
+          this.set(await freeBytes().catch(() => NaN))
+        },
+      })
     },
     render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
   }
