@@ -10,8 +10,11 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY . .
-RUN npm run generate \
-  && npm run build \
+RUN npm run generate && npm run build
+# Prisma's command line and TypeScript would stay, as optional peers of its client: take them away first, and what
+# only they need goes with them.
+RUN rm -rf package-lock.json node_modules/.package-lock.json node_modules/prisma node_modules/typescript \
+  && npm pkg delete devDependencies \
   && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
   && mkdir /data
 

@@ -50,7 +50,9 @@ export function askedFor(expr: string): { metrics: Map<string, string[]>; groupi
       return ' '
     })
     .replace(/\[[^\]]*\]/g, ' ')
-  for (const [, name = '', matchers = ''] of rest.matchAll(/(?<![\w.])([a-zA-Z_]\w*)\b(?!\s*\()\s*(?:\{([^}]*)\})?/g)) {
+  for (const [, name = '', matchers = ''] of rest.matchAll(
+    /(?<![\w.])([a-zA-Z_]\w*)\b(?!\s*\()\s*(?:\{([^}]*)\})?/g,
+  )) {
     if (WORDS.has(name)) continue
     const labels = [...matchers.replace(/"[^"]*"/g, '').matchAll(/(\w+)\s*(?:=~|!~|!=|=)/g)]
     metrics.set(name, [...(metrics.get(name) ?? []), ...labels.map(([, label = '']) => label)])

@@ -19,7 +19,8 @@ test('every metric that a panel or an alert asks for is served', async () => {
   const text = await (await fetch(`${url}/metrics`)).text()
   const served = new Set(['up'])
   for (const [, name = '', type] of text.matchAll(/^# TYPE (\w+) (\w+)/gm))
-    for (const ending of type === 'histogram' ? ['_bucket', '_count', '_sum'] : ['']) served.add(name + ending)
+    for (const ending of type === 'histogram' ? ['_bucket', '_count', '_sum'] : [''])
+      served.add(name + ending)
   for (const { of, expr } of expressions())
     for (const name of askedFor(expr).metrics.keys()) expect(served, `${of} asks for ${name}`).toContain(name)
 })
@@ -32,9 +33,12 @@ test('every label that a panel or an alert asks for is one that the README tells
   )
   for (const { of, expr } of expressions()) {
     const { metrics, grouping } = askedFor(expr)
-    const known = [...metrics.keys()].flatMap((name) => labelsOf.get(name.replace(/_(bucket|count|sum)$/, '')) ?? [])
+    const known = [...metrics.keys()].flatMap(
+      (name) => labelsOf.get(name.replace(/_(bucket|count|sum)$/, '')) ?? [],
+    )
     const asked = [...[...metrics.values()].flat(), ...grouping]
-    for (const label of asked) expect([...known, ...OF_PROMETHEUS, 'le'], `${of} asks for ${label}`).toContain(label)
+    for (const label of asked)
+      expect([...known, ...OF_PROMETHEUS, 'le'], `${of} asks for ${label}`).toContain(label)
   }
 })
 

@@ -74,7 +74,9 @@ describe.skipIf(skipped !== '')(`a Prometheus that watches two servers${skipped}
   let running: Running
   let url: string
 
-  const query = async (expr: string): Promise<{ metric: Record<string, string>; value: [number, string] }[]> => {
+  const query = async (
+    expr: string,
+  ): Promise<{ metric: Record<string, string>; value: [number, string] }[]> => {
     const response = await fetch(`${url}/api/v1/query?${new URLSearchParams({ query: expr }).toString()}`)
     const { status, data, error } = (await response.json()) as any
     if (status !== 'success') throw new Error(`${expr}: ${error}`)
