@@ -85,14 +85,14 @@ export function createMetrics(): Metrics {
       gauge('worker_busy_count', 'Writes to storage that run now.', (now) => now.busy)
     },
     watchDisk(freeBytes) {
-      new Gauge({
+      const room = new Gauge({
         name: 'storage_free_bytes',
         help: 'Room on the disk of the files; absent with S3.',
-        registers,
-        async collect() {
+        collect: async () => {
           // A disk that is away has no room to tell of, and must not take the other metrics with it.
-          this.set(await freeBytes().catch(() => NaN))
+          room.set(await freeBytes().catch(() => NaN))
         },
+        registers,
       })
     },
     render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),

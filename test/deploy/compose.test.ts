@@ -50,7 +50,7 @@ test('every image has a fixed version', () => {
 test('every secret must be set, is in the example, and there says that it must be changed', () => {
   const wanted = new Set([...TEXT.matchAll(/\$\{(\w+):\?/g)].map(([, name = '']) => name))
   expect(wanted.size).toBeGreaterThan(4)
-  for (const name of wanted) expect(example[name], name).toMatch(/^CHANGE-ME-/)
+  for (const name of wanted) expect(example[name], `${name} in the example`).toMatch(/^CHANGE-ME-/)
   for (const [, name = ''] of TEXT.matchAll(/\$\{(\w+)/g)) expect(Object.keys(example)).toContain(name)
 })
 
@@ -89,7 +89,8 @@ test('every file that is mounted is there', () => {
     volumes.filter((volume: unknown) => typeof volume === 'string' && volume.startsWith('./')),
   )
   expect(mounted.length).toBeGreaterThan(4)
-  for (const volume of mounted) expect(existsSync(path.join(ROOT, volume.split(':')[0])), volume).toBe(true)
+  for (const volume of mounted)
+    expect(existsSync(path.join(ROOT, volume.split(':')[0])), `${volume}`).toBe(true)
 })
 
 test('proxy and Prometheus know each server by its name and port', () => {
@@ -103,7 +104,7 @@ test('proxy and Prometheus know each server by its name and port', () => {
 
 test('ports are open to this machine alone', () => {
   for (const [name, { ports = [] }] of services)
-    for (const port of ports) expect(port, name).toMatch(/^127\.0\.0\.1:/)
+    for (const port of ports) expect(port, `of ${name}`).toMatch(/^127\.0\.0\.1:/)
 })
 
 test('make-bucket.mjs makes the bucket, once, and a server can use it', async () => {

@@ -57,7 +57,7 @@ test('nothing of the program belongs to the user that runs it', () => {
   for (const copy of last.filter((instruction) => instruction.getInstruction() === 'COPY')) {
     const [from] = (copy.getArgumentsContent() ?? '').split(' ')
     const flags = (copy as Copy).getFlags().map((flag) => flag.getName())
-    expect(flags.includes('chown'), from).toBe(from === '/data')
+    expect(flags.includes('chown'), `of ${from}`).toBe(from === '/data')
   }
 })
 
@@ -75,7 +75,7 @@ test('the image is started as `npm start` starts a checkout', () => {
 test('everything that the build copies or runs is let into its context, and no secret', () => {
   const lines = readFileSync(path.join(ROOT, '.dockerignore'), 'utf8').split('\n')
   const allowed = lines.filter((line) => line.startsWith('!')).map((line) => line.slice(1))
-  for (const file of allowed) expect(existsSync(path.join(ROOT, file)), file).toBe(true)
+  for (const file of allowed) expect(existsSync(path.join(ROOT, file)), `${file} is there`).toBe(true)
   expect(lines).toContain('*')
   for (const needed of ['package-lock.json', 'tsconfig.build.json', 'prisma.config.ts', 'src/', 'prisma/'])
     expect(allowed).toContain(needed)

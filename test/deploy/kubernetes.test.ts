@@ -13,8 +13,8 @@ const FOLDER = deployed('kubernetes')
 const FILES = readdirSync(FOLDER).filter((name) => name.endsWith('.yaml'))
 const manifests = FILES.flatMap((file) =>
   parseAllDocuments(readFileSync(path.join(FOLDER, file), 'utf8')).map((document) => {
-    expect(document.errors, file).toEqual([])
-    return { file, body: document.toJS() as any }
+    expect(document.errors, `${file} parses`).toEqual([])
+    return { file, body: document.toJS() }
   }),
 )
 const of = (kind: string): any => {
@@ -49,8 +49,12 @@ async function faultsOf(bodies: any[]): Promise<string> {
     await writeFile(path.join(folder, 'manifests.ts'), lines.join('\n'))
     const tsc = path.join(ROOT, 'node_modules', '.bin', 'tsc')
     const compilerOptions = {
-      ...{ noEmit: true, strict: true, skipLibCheck: true, types: [] },
-      ...{ module: 'esnext', moduleResolution: 'bundler' },
+      noEmit: true,
+      strict: true,
+      skipLibCheck: true,
+      types: [],
+      module: 'esnext',
+      moduleResolution: 'bundler',
     }
     await writeFile(
       path.join(folder, 'tsconfig.json'),
@@ -65,7 +69,7 @@ async function faultsOf(bodies: any[]): Promise<string> {
 
 test('every manifest keeps to the types of its API', async () => {
   const typed = manifests.map(({ body }) => body).filter(({ kind }) => !FOREIGN.has(kind))
-  for (const body of typed) expect(body.apiVersion, body.kind).toBe(TYPES[body.kind])
+  for (const body of typed) expect(body.apiVersion, `of ${body.kind}`).toBe(TYPES[body.kind])
   expect(typed).toHaveLength(Object.keys(TYPES).length)
   expect(await faultsOf(typed)).toBe('')
 })
@@ -94,7 +98,7 @@ const settings = () =>
 test('the settings fit together, and every secret says that it must be changed', () => {
   expect(settings()).toMatchObject({ leases: true, trustProxy: true, storage: { backend: 's3' } })
   for (const [name, value] of Object.entries(of('Secret').stringData))
-    expect(value, name).toContain('CHANGE-ME')
+    expect(value, `value of ${name}`).toContain('CHANGE-ME')
   const [{ envFrom }] = pod().containers
   expect(envFrom.map((from: any) => (from.configMapRef ?? from.secretRef).name)).toEqual([
     of('ConfigMap').metadata.name,
@@ -160,7 +164,8 @@ test('whatever selects the pods selects these, and ports go by their name', () =
 test('all are in one namespace, and never more than one pod is taken away', () => {
   const namespace = of('Namespace').metadata.name
   for (const { file, body } of manifests)
-    if (body.metadata && body.kind !== 'Namespace') expect(body.metadata.namespace, file).toBe(namespace)
+    if (body.metadata && body.kind !== 'Namespace')
+      expect(body.metadata.namespace, `of ${file}`).toBe(namespace)
   expect(of('Deployment').spec.replicas).toBeGreaterThan(1)
   expect(of('PodDisruptionBudget').spec.maxUnavailable).toBe(1)
 })

@@ -55,7 +55,7 @@ test('every route and reason that a panel or an alert names is one that the serv
 test('every alert says how bad it is, what it is, and what to do', () => {
   const operations = readFileSync(path.join(ROOT, 'docs', 'operations.md'), 'utf8')
   for (const { alert, labels, annotations } of alerts()) {
-    expect(['warning', 'critical'], alert).toContain(labels['severity'])
+    expect(['warning', 'critical'], `severity of ${alert}`).toContain(labels['severity'])
     for (const name of ['summary', 'description', 'runbook'])
       expect(annotations[name], `${alert}: ${name}`).toMatch(/\w/)
     expect(operations, `docs/operations.md has a row for ${alert}`).toContain(`| \`${alert}\` |`)
@@ -66,7 +66,7 @@ test('the panels of the dashboard have their own ids and do not lie on one anoth
   const all = panels()
   expect(new Set(all.map(({ id }) => id)).size).toBe(all.length)
   for (const [at, { title, gridPos: a }] of all.entries()) {
-    expect(a.x + a.w, title).toBeLessThanOrEqual(24)
+    expect(a.x + a.w, `width of ${title}`).toBeLessThanOrEqual(24)
     for (const { title: other, gridPos: b } of all.slice(at + 1))
       expect(
         a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h,

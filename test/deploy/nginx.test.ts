@@ -43,11 +43,11 @@ async function startNginx(
 /** A certificate for the loopback address that this process alone believes. */
 async function makeCertificate(folder: string): Promise<{ cert: string; key: string }> {
   const [cert, key] = [path.join(folder, 'cert.pem'), path.join(folder, 'key.pem')]
-  await run(openssl ?? '', [
-    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'],
-    ...['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'],
-    ...['-keyout', key, '-out', cert],
-  ])
+  const words = [
+    'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=127.0.0.1'.split(' '),
+    ['-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert],
+  ].flat()
+  await run(openssl ?? '', words)
   return { cert, key }
 }
 
