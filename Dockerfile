@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 
 # Debian's C library, and not Alpine's: what this project's tests run on.
-ARG NODE_IMAGE=node:24.9.0-bookworm-slim
+ARG NODE_IMAGE=node:24.21.0-bookworm-slim
 
 FROM ${NODE_IMAGE} AS build
 WORKDIR /app
