@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { cp, mkdtemp, rm, symlink } from 'node:fs/promises'
+import { cp, mkdtemp, rename, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
@@ -82,6 +82,21 @@ test('a server can write nowhere but in memory, and has no rights', () => {
     })
     for (const { type } of server.volumes) expect(type).toBe('tmpfs')
   }
+})
+
+test('the health check of a server tells whether it is ready', async () => {
+  const { url, root } = await useServer()
+  const isWell = async (healthcheck: { test: string[] }) => {
+    const [, , ...args] = healthcheck.test
+    const here = args.map((word) => word.replace('http://127.0.0.1:8000', url))
+    return promisify(execFile)(process.execPath, here).then(
+      () => true,
+      () => false,
+    )
+  }
+  for (const [, { healthcheck }] of servers) expect(await isWell(healthcheck)).toBe(true)
+  await rename(path.join(root, 'files'), path.join(root, 'away'))
+  for (const [, { healthcheck }] of servers) expect(await isWell(healthcheck)).toBe(false)
 })
 
 test('every file that is mounted is there', () => {
