@@ -17,6 +17,8 @@ export interface Proxy {
 
 const CELL = MIB / 4
 const WRONG_KEYS = 5
+/** more than any of it takes where the machine has other things to do */
+const PATIENCE_MS = 30_000
 
 /** Two real servers on one database behind a proxy, as its shipped configuration has them, and what must hold. */
 export function behindProxy(startProxy: (servers: [string, string]) => Promise<Proxy>): void {
@@ -39,6 +41,7 @@ export function behindProxy(startProxy: (servers: [string, string]) => Promise<P
     await eventually(
       async () => (await fetch(`${proxy.url}/health`).catch(() => null))?.status === 200,
       'the proxy passes a request on',
+      PATIENCE_MS,
     )
   })
   afterAll(async () => {
@@ -56,7 +59,7 @@ export function behindProxy(startProxy: (servers: [string, string]) => Promise<P
     })
     await patch.send(bytes.subarray(0, MIB))
     const direct = clientOf(servers[0].url)
-    await eventually(async () => (await offsetOf(direct, id)) >= CELL, 'a first cell counts')
+    await eventually(async () => (await offsetOf(direct, id)) >= CELL, 'a first cell counts', PATIENCE_MS)
     await patch.send(bytes.subarray(MIB))
     patch.end()
     expect((await patch.answer).status).toBe(204)
@@ -71,10 +74,14 @@ export function behindProxy(startProxy: (servers: [string, string]) => Promise<P
     })
     // More than a megabyte, which is what the server gathers before it writes.
     await put.send(bytes.subarray(0, bytes.length - 1))
-    await eventually(async () => {
-      const file = (await filesIn(path.join(root, 'files'))).find((name) => name.includes(id))
-      return file !== undefined && (await stat(file)).size >= MIB
-    }, 'a first part of the chunk is on the disk')
+    await eventually(
+      async () => {
+        const file = (await filesIn(path.join(root, 'files'))).find((name) => name.includes(id))
+        return file !== undefined && (await stat(file)).size >= MIB
+      },
+      'a first part of the chunk is on the disk',
+      PATIENCE_MS,
+    )
     await put.send(bytes.subarray(-1))
     put.end()
     expect((await put.answer).status).toBe(202)

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
 import path from 'node:path'
 
 export const ROOT = path.join(import.meta.dirname, '..', '..')
@@ -56,12 +57,21 @@ export function launch(command: string, args: string[], env: Record<string, stri
   }
 }
 
-/** A port that was free a moment ago, for programs that can't choose one themselves. */
+/**
+ * A port that was free a moment ago, for programs that can't choose one themselves. It is below those that the kernel
+ * gives away: else another test's server might get it in that moment.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
+  for (;;) {
+    const port = randomInt(20_000, 32_000)
+    const server = createServer()
+    const bound = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false))
+      server.listen(port, '127.0.0.1', () => resolve(true))
+    })
+    if (!bound) continue
+    server.close()
+    await once(server, 'close')
+    return port
+  }
 }
