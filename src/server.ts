@@ -110,6 +110,7 @@ async function build(
     { gate, ledger, store, locker: leases ? createLeaseLocker({ leases, inner }) : inner },
     { metrics, tracing, audit },
   )
+  if (store.freeBytes) metrics.watchDisk(store.freeBytes)
   const uploads = createUploads({
     ledger: ports.ledger,
     store: ports.store,

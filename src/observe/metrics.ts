@@ -35,6 +35,8 @@ export interface Metrics {
   watchBuild(build: Build): void
   /** Reads the gate's load at each scrape. */
   watchLoad(load: () => Load): void
+  /** Reads the room on the disk at each scrape. */
+  watchDisk(freeBytes: () => Promise<number>): void
   /** the Prometheus text */
   render(): Promise<{ contentType: string; text: string }>
 }
@@ -160,6 +162,17 @@ export function createMetrics(): Metrics {
       gauge('task_queue_depth', 'Writes that wait for a worker.', (now) => now.queued)
       gauge('worker_count', 'Writes to storage that may run at a time.', (now) => now.workers)
       gauge('worker_busy_count', 'Writes to storage that run now.', (now) => now.busy)
+    },
+    watchDisk(freeBytes) {
+      const room = new Gauge({
+        name: 'storage_free_bytes',
+        help: 'Room on the disk of the files; absent with S3.',
+        collect: async () => {
+          // A disk that is away has no room to tell of, and must not take the other metrics with it.
+          room.set(await freeBytes().catch(() => NaN))
+        },
+        registers,
+      })
     },
     render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
   }

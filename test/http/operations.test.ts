@@ -89,6 +89,18 @@ test('/metrics has every fixed name, counts both dialects alike, and labels rout
   expect(text).not.toContain('no/such')
 })
 
+test('/metrics tells the room on the disk, and everything else while the disk is away', async () => {
+  const { url, root } = await useServer()
+  const freeOf = async () =>
+    Number(/^storage_free_bytes (.+)$/m.exec((await request(url).get('/metrics').expect(200)).text)?.[1])
+  expect(await freeOf()).toBeGreaterThan(0)
+  const files = path.join(root, 'files')
+  await rename(files, `${files}-away`)
+  await eventually(async () => Number.isNaN(await freeOf()), 'the disk is found to be away')
+  await rename(`${files}-away`, files)
+  await eventually(async () => (await freeOf()) > 0, 'the disk is found again')
+})
+
 test('a method that nobody knows does not make a label of its own', async () => {
   const { url } = await useServer()
   await fetch(`${url}/files`, { method: 'BREW' }).catch(() => undefined)

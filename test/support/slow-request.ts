@@ -1,4 +1,5 @@
-import { request, type ClientRequest, type IncomingMessage } from 'node:http'
+import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http'
+import { request as httpsRequest } from 'node:https'
 import { ALICE } from './server.ts'
 
 export interface SlowRequest {
@@ -19,6 +20,7 @@ export function slowRequest(
   path: string,
   headers: Record<string, string> = {},
 ): SlowRequest {
+  const request = url.startsWith('https:') ? httpsRequest : httpRequest
   const req = request(url + path, { method, agent: false, headers: { 'X-API-Key': ALICE, ...headers } })
   req.flushHeaders()
   const answer = new Promise<Awaited<SlowRequest['answer']>>((resolve, reject) => {

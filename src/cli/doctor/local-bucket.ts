@@ -9,7 +9,8 @@ export async function bucketCheck(config: Config) {
   const { storage } = config
   const name = storage.backend === 'local' ? storage.root : storage.bucket
   try {
-    await openStore(config, {} as StorageNotes, createMetrics().meter).check()
+    const store = await openStore(config, {} as StorageNotes, createMetrics().meter)
+    await store.check()
     return ok(`${name} answers`)
   } catch (error) {
     const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
