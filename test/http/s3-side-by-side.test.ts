@@ -79,13 +79,14 @@ test('what has come counts as soon as it is stored, while the client is slow wit
 })
 
 test('a part that fails keeps the later ones from counting, though they are there, and stops the body', async () => {
-  const { world, call, path, patch, goOn } = await useUpload(20 * CHUNK, { MAX_RETRIES: '0' })
-  // Its failure is held back until the ones behind it are there.
-  const failing = world.proxy.rule({ ...part(2), ...SLOW_DOWN, delayMs: 1_000 })
-  const answer = await patch(0)
+  const { world, call, path, patch, goOn, release } = await useUpload(12 * CHUNK, { MAX_RETRIES: '0' })
+  const failing = world.proxy.rule({ ...part(2), ...SLOW_DOWN, hold: 'request' })
+  const patching = patch(0)
+  await eventually(() => partsOf(world).includes(3), 'the part behind it is there')
+  await release()
+  const answer = await patching
   expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '1'])
   expect(failing.hits()).toBe(1)
-  expect(partsOf(world)).toContain(3)
   expect(partsOf(world).length).toBeLessThan(10)
   expect(await offsetOf(call, path)).toBe(CHUNK)
   world.proxy.clear()
@@ -93,10 +94,12 @@ test('a part that fails keeps the later ones from counting, though they are ther
 })
 
 test('a piece that was put behind a part that failed is dropped', async () => {
-  const { world, call, path, patch, goOn } = await useUpload(5 * CHUNK, { MAX_RETRIES: '0' })
-  world.proxy.rule({ ...part(1), ...SLOW_DOWN, delayMs: 1_000 })
-  expect((await patch(0, 2 * CHUNK + 1000)).status).toBe(503)
-  expect(world.s3.count('PutObject')).toBe(1)
+  const { world, call, path, patch, goOn, release } = await useUpload(5 * CHUNK, { MAX_RETRIES: '0' })
+  world.proxy.rule({ ...part(1), ...SLOW_DOWN, hold: 'request' })
+  const patching = patch(0, 2 * CHUNK + 1000)
+  await eventually(() => world.s3.objects().length === 1, 'the piece is there')
+  await release()
+  expect((await patching).status).toBe(503)
   await eventually(() => world.s3.objects().length === 0, 'the piece is dropped')
   expect(await offsetOf(call, path)).toBe(0)
   world.proxy.clear()
@@ -142,11 +145,14 @@ test('a checksummed PATCH of several parts counts at once, after its verdict, or
 })
 
 test('a checksummed PATCH one of whose parts fails counts nothing, and leaves no piece', async () => {
-  const { world, call, bytes, path, patch, goOn } = await useUpload(4 * CHUNK, { MAX_RETRIES: '0' })
-  world.proxy.rule({ ...part(2), ...SLOW_DOWN, delayMs: 500 })
+  const { world, call, bytes, path, patch, goOn, release } = await useUpload(4 * CHUNK, { MAX_RETRIES: '0' })
+  world.proxy.rule({ ...part(2), ...SLOW_DOWN, hold: 'request' })
   const to = 3 * CHUNK + 1000
   const sum = createHash('sha256').update(bytes.subarray(0, to)).digest('base64')
-  expect((await patch(0, to, { 'Upload-Checksum': `sha256 ${sum}` })).status).toBe(503)
+  const patching = patch(0, to, { 'Upload-Checksum': `sha256 ${sum}` })
+  await eventually(() => world.s3.objects().length === 1, 'the piece is there')
+  await release()
+  expect((await patching).status).toBe(503)
   expect(await offsetOf(call, path)).toBe(0)
   await eventually(() => world.s3.objects().length === 0, 'no piece is left')
   world.proxy.clear()
