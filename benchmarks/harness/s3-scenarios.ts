@@ -99,7 +99,7 @@ export const S3_SCENARIOS: readonly Scenario[] = [
     connections: 4,
     bytes: FILE_BYTES,
   }),
-  uploads('S3: 100 PATCHes of 10 MiB at once', byPatch, { files: 100, connections: 1, bytes: 10 * MIB }),
+  uploads('S3: 100 PATCHes of 6 MiB at once', byPatch, { files: 100, connections: 1, bytes: 6 * MIB }),
   downloads('S3: download of 256 MiB, 1 reader', 1),
   downloads('S3: download of 256 MiB, 4 readers', 4),
 ]
