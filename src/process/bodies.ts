@@ -15,7 +15,7 @@ const LEAST_GATHERED_BYTES = 64 * 1024
  * and there may be as many as bodies: what the parser reads instead is left to the garbage collector, which lets
  * it come to more than all of them.
  */
-const SMALL_RINGS = [128, 128 * 1024] as const
+const SMALL_RINGS = [128, 64 * 1024] as const
 
 /**
  * Every open body, so that a shutdown can end those that outlast its grace, and so that many of them gather
