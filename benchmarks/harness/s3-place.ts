@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { mkdirSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { S3 } from '@aws-sdk/client-s3'
 
 /** A bucket that everybody of a scenario shares, as variables that our server and the peer both read. */
@@ -61,9 +62,14 @@ async function emulator(folder: string): Promise<S3Place> {
   }
 }
 
-async function firstLine({ stdout }: ChildProcess): Promise<string> {
-  if (stdout) for await (const line of createInterface({ input: stdout })) return line
-  throw new Error('the S3 of the tests does not start')
+async function firstLine(child: ChildProcess): Promise<string> {
+  const line = once(createInterface({ input: child.stdout as Readable }), 'line')
+  const exited = once(child, 'exit').then(() => {
+    throw new Error('the S3 of the tests does not start')
+  })
+  exited.catch(() => {}) // It ends after its line, too.
+  const [url] = (await Promise.race([line, exited])) as [string]
+  return url
 }
 
 async function external(env: Record<string, string>): Promise<S3Place> {

@@ -29,8 +29,7 @@ export function createRing(buffer: Uint8Array, length: number, onFilled: () => v
     return Math.min(halfBytes - at, length - filled)
   }
   // The half that comes next still holds what was read into it one round ago.
-  const hasRoom = () =>
-    filled < length && released >= Math.floor(filled / halfBytes) * halfBytes - halfBytes
+  const hasRoom = () => filled < length && released >= Math.floor(filled / halfBytes) * halfBytes - halfBytes
 
   return {
     target() {
