@@ -52,7 +52,7 @@ const PROBE_TIMEOUT_MS = 3_000
  */
 export function createS3Store(options: S3Options, { notes, meter, pauses = {} }: S3Deps): ChunkStore {
   const buffers = createPartBuffers(options.partBufferBytes)
-  const client = createClient(options, Math.min(PACKED_PART_BYTES, Math.floor(buffers.maxBytes / 4)))
+  const client = createClient(options, Math.min(PACKED_PART_BYTES, Math.floor(buffers.maxBytes / 3)))
   const keys = keysUnder(options.keyPrefix)
   const retry = createRetry({ maxRetries: options.maxRetries, meter, ...pauses })
   const bucket = createBucket(client, options, retry, meter)
