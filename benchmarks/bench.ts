@@ -4,18 +4,32 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { cpus, release, tmpdir, totalmem } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { ours, PLAIN_TUS, SINK, start, tusd, type Contender } from './harness/contender.ts'
+import {
+  libStorage,
+  ours,
+  PLAIN_TUS,
+  SINK,
+  start,
+  tusd,
+  type Contender,
+  type Recipe,
+} from './harness/contender.ts'
 import { measure, summarise, type Sample, type Summary } from './harness/measure.ts'
+import { openDatabases, type Databases } from './harness/postgres.ts'
 import { tableOf } from './harness/report.ts'
-import { SCENARIOS } from './harness/scenarios.ts'
+import { openS3Place } from './harness/s3-place.ts'
+import { S3_SCENARIOS } from './harness/s3-scenarios.ts'
+import { SCENARIOS, type Scenario } from './harness/scenarios.ts'
 import { peakRssMib } from './harness/usage.ts'
 
 const RAM_DISK = '/dev/shm'
+const DATABASES = ['sqlite', 'postgresql']
 
 const FLAGS = {
   rounds: { type: 'string', default: '5' },
   only: { type: 'string', default: '' },
   tusd: { type: 'string' },
+  database: { type: 'string', default: 'sqlite' },
   'data-dir': { type: 'string', default: existsSync(RAM_DISK) ? RAM_DISK : tmpdir() },
   json: { type: 'boolean', default: false },
   save: { type: 'string' },
@@ -29,6 +43,7 @@ const HELP = `Measures this server, plain @tus/server and a bare sink, alternati
   --rounds N        samples of every scenario and server (${FLAGS.rounds.default})
   --only TEXT       scenarios whose name has it
   --tusd PATH       a tusd binary to measure as well
+  --database NAME   where this server has its ledger: sqlite or postgresql (${FLAGS.database.default})
   --data-dir PATH   where the servers keep their files (${FLAGS['data-dir'].default})
   --json            prints JSON in place of the table
   --save NAME       writes benchmarks/results/NAME.json and .md`
@@ -38,42 +53,69 @@ if (values.help) console.log(HELP)
 else await bench()
 
 async function bench(): Promise<void> {
+  if (!DATABASES.includes(values.database)) throw new Error(`--database is ${DATABASES.join(' or ')}`)
   const folder = mkdtempSync(path.join(values['data-dir'], 'bench-'))
-  const recipes = [
-    ours(),
-    PLAIN_TUS,
-    SINK,
-    ...(values.tusd === undefined ? [] : [tusd(path.resolve(values.tusd))]),
-  ]
+  const databases = values.database === 'postgresql' ? await openDatabases() : null
   const summaries: Summary[] = []
   const peaks: Record<string, number> = {}
   try {
-    for (const scenario of SCENARIOS.filter(({ name }) => name.includes(values.only))) {
+    for (const scenario of [...SCENARIOS, ...S3_SCENARIOS].filter(({ name }) => name.includes(values.only))) {
       process.stderr.write(`${scenario.name}\n`)
-      const taking = recipes.filter(({ name }) => scenario.by(name))
-      const samples = new Map<string, Sample[]>(taking.map(({ name }) => [name, []]))
-      // Fresh processes for every scenario; the first round warms them up and does not count.
-      const contenders: Contender[] = []
-      try {
-        for (const recipe of taking) contenders.push(await start(recipe, folder))
-        for (let round = 0; round <= Number(values.rounds); round++)
-          for (const contender of contenders) {
-            const sample = await measure(scenario, contender)
-            if (round > 0) samples.get(contender.name)?.push(sample)
-          }
-        for (const { name, pid } of contenders) peaks[name] = Math.max(peaks[name] ?? 0, peakRssMib(pid))
-      } finally {
-        for (const contender of contenders) await contender.stop()
-      }
-      for (const [name, each] of samples) summaries.push(summarise(scenario, name, each))
+      const measured = S3_SCENARIOS.includes(scenario) ? measureOnS3 : measureOnDisk
+      summaries.push(...(await measured(scenario, folder, databases, peaks)))
     }
   } finally {
+    await databases?.close()
     rmSync(folder, { recursive: true, force: true })
   }
   const result = { machine: machine(), peakRssMib: peaks, summaries }
   const table = tableOf(result.summaries, peaks)
   console.log(values.json ? JSON.stringify(result, null, 2) : table)
   if (values.save !== undefined) save(values.save, result, table)
+}
+
+type Peaks = Record<string, number>
+
+function measureOnDisk(scenario: Scenario, folder: string, databases: Databases | null, peaks: Peaks) {
+  const others = [PLAIN_TUS, SINK, ...(values.tusd === undefined ? [] : [tusd(path.resolve(values.tusd))])]
+  const recipes = [ours({}, databases?.make), ...others].filter(({ name }) => scenario.by(name))
+  return samplesOf(scenario, recipes, folder, (name, mib) => (peaks[name] = Math.max(peaks[name] ?? 0, mib)))
+}
+
+async function measureOnS3(scenario: Scenario, folder: string, databases: Databases | null, peaks: Peaks) {
+  const s3 = await openS3Place(folder)
+  try {
+    const peers = (['lib-storage', 'lib-storage proxied'] as const).map((name) => libStorage(name, s3.env))
+    // What it takes depends on what it does: a peak for each scenario.
+    return await samplesOf(scenario, [ours(s3.env, databases?.make), ...peers], folder, (name, mib) => {
+      peaks[`${name} (${scenario.name})`] = mib
+    })
+  } finally {
+    await s3.close()
+  }
+}
+
+/** Fresh processes for every scenario; the first round warms them up and does not count. */
+async function samplesOf(
+  scenario: Scenario,
+  recipes: readonly Recipe[],
+  folder: string,
+  peak: (name: string, mib: number) => void,
+): Promise<Summary[]> {
+  const samples = new Map<string, Sample[]>(recipes.map(({ name }) => [name, []]))
+  const contenders: Contender[] = []
+  try {
+    for (const recipe of recipes) contenders.push(await start(recipe, folder))
+    for (let round = 0; round <= Number(values.rounds); round++)
+      for (const contender of contenders) {
+        const sample = await measure(scenario, contender)
+        if (round > 0) samples.get(contender.name)?.push(sample)
+      }
+    for (const { name, pid } of contenders) peak(name, peakRssMib(pid))
+  } finally {
+    for (const contender of contenders) await contender.stop()
+  }
+  return [...samples].map(([name, each]) => summarise(scenario, name, each))
 }
 
 function machine(): Record<string, string> {
@@ -86,6 +128,7 @@ function machine(): Record<string, string> {
     node: process.version,
     commit: `${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain') ? ', with changes' : ''}`,
     data: values['data-dir'],
+    database: values.database,
     rounds: values.rounds,
   }
 }

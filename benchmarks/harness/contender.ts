@@ -19,7 +19,7 @@ export interface Contender {
 export interface Recipe {
   name: string
   command: readonly string[]
-  env(port: number, folder: string): Record<string, string>
+  env(port: number, folder: string): Record<string, string> | Promise<Record<string, string>>
   headers?: Record<string, string>
 }
 
@@ -38,13 +38,29 @@ export const PLAIN_TUS: Recipe = {
   env: (port, folder) => ({ PORT: String(port), DIR: folder }),
 }
 
-/** This server as it is built, with its defaults. */
-export const ours = (name = 'ours', env: Record<string, string> = {}): Recipe => ({
+/** The SDK's own way to a bucket; proxied, the bytes go through it as they go through ours. */
+export const libStorage = (
+  name: 'lib-storage' | 'lib-storage proxied',
+  s3: Record<string, string>,
+): Recipe => ({
   name,
+  command: [process.execPath, path.join(HERE, 'peers', 'lib-storage.mjs')],
+  env: (port, folder) => ({ ...s3, PORT: String(port), DIR: folder }),
+})
+
+/**
+ * This server as it is built, with its defaults.
+ * @param database makes one for it, where it is not to be SQLite's file
+ */
+export const ours = (
+  env: Record<string, string> = {},
+  database: (() => Promise<string>) | null = null,
+): Recipe => ({
+  name: 'ours',
   command: [process.execPath, path.join(HERE, '..', 'dist', 'main.js')],
-  env: (port, folder) => ({
+  env: async (port, folder) => ({
     PORT: String(port),
-    DATABASE_URL: `file:${folder}/uploads.db`,
+    DATABASE_URL: database ? await database() : `file:${folder}/uploads.db`,
     STORAGE_ROOT: `${folder}/files`,
     API_KEY_MAPPINGS: `${API_KEY}:bench`,
     LOG_LEVEL: 'warn',
@@ -71,7 +87,7 @@ export async function start(recipe: Recipe, dataFolder: string): Promise<Contend
   const [program = '', ...args] = argumentsOf(recipe, port, folder)
   const child = spawn(program, args, {
     cwd: folder,
-    env: { PATH: process.env['PATH'] ?? '', ...recipe.env(port, folder) },
+    env: { PATH: process.env['PATH'] ?? '', ...(await recipe.env(port, folder)) },
     stdio: ['ignore', 'ignore', 'inherit'],
   })
   await listening(child, port)

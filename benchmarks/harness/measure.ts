@@ -1,6 +1,7 @@
 import { openConnection, type Connection } from './connection.ts'
 import type { Contender } from './contender.ts'
-import { newWork, type Scenario } from './scenarios.ts'
+import type { Scenario } from './scenarios.ts'
+import { newWork } from './uploading.ts'
 import { cpuSeconds } from './usage.ts'
 
 /** One run of a scenario against one server. */

@@ -1,6 +1,18 @@
-import { createHash, randomFillSync } from 'node:crypto'
-import type { Connection, Reply } from './connection.ts'
+import { createHash } from 'node:crypto'
+import type { Connection } from './connection.ts'
 import type { Contender } from './contender.ts'
+import {
+  APPEND,
+  bodyOf,
+  create,
+  expectStatus,
+  initNative,
+  MIB,
+  newWork,
+  timed,
+  uploadByTus,
+  type Work,
+} from './uploading.ts'
 
 /** A piece of work, done once over connections that are open already. */
 export interface Scenario {
@@ -15,59 +27,9 @@ export interface Scenario {
   run(contender: Contender, connections: readonly Connection[], prepared: string, tally: Work): Promise<void>
 }
 
-/** What was done, and how long each request took. */
-export interface Work {
-  units: number
-  latenciesMs: number[]
-}
-
-const MIB = 1024 * 1024
-const BLOCK = randomFillSync(Buffer.allocUnsafeSlow(MIB))
-const bodyOf = (bytes: number): Buffer[] => [
-  ...Array.from({ length: Math.floor(bytes / MIB) }, () => BLOCK),
-  ...(bytes % MIB > 0 ? [BLOCK.subarray(0, bytes % MIB)] : []),
-]
-
-const TUS = { 'Tus-Resumable': '1.0.0' }
-const APPEND = { ...TUS, 'Content-Type': 'application/offset+octet-stream' }
 const everybody = () => true
 const tusServers = (name: string) => name !== 'sink'
 const onlyOurs = (name: string) => name.startsWith('ours')
-
-const expectStatus = (reply: Reply, ...wanted: number[]): Reply => {
-  if (!wanted.includes(reply.status)) throw new Error(`answered ${reply.status}, not ${wanted.join(' or ')}`)
-  return reply
-}
-
-async function timed(work: Work, send: () => Promise<Reply>): Promise<Reply> {
-  const started = performance.now()
-  const reply = await send()
-  work.latenciesMs.push(performance.now() - started)
-  return reply
-}
-
-async function create({ headers }: Contender, connection: Connection, size: number): Promise<string> {
-  const reply = await connection.send('POST', '/files', { ...headers, ...TUS, 'Upload-Length': String(size) })
-  const location = expectStatus(reply, 201).headers['location'] ?? ''
-  return new URL(location, 'http://x').pathname
-}
-
-/** One upload in PATCHes of `patchBytes`. */
-async function uploadByTus(
-  contender: Contender,
-  connection: Connection,
-  { size, patchBytes, extra = {} }: { size: number; patchBytes: number; extra?: Record<string, string> },
-  work: Work,
-): Promise<string> {
-  const path = await create(contender, connection, size)
-  for (let offset = 0; offset < size; offset += patchBytes) {
-    const body = bodyOf(Math.min(patchBytes, size - offset))
-    const headers = { ...contender.headers, ...APPEND, ...extra, 'Upload-Offset': String(offset) }
-    expectStatus(await timed(work, () => connection.send('PATCH', path, headers, body)), 204)
-    work.units += Math.min(patchBytes, size - offset) / MIB
-  }
-  return path
-}
 
 const patches = (
   name: string,
@@ -157,22 +119,6 @@ const nativeChunks: Scenario = {
   },
 }
 
-async function initNative(
-  { headers }: Contender,
-  connection: Connection,
-  fileSize: number,
-  chunkSize: number,
-): Promise<string> {
-  const json = JSON.stringify({ file_name: 'bench.bin', file_size: fileSize, chunk_size: chunkSize })
-  const reply = await connection.send(
-    'POST',
-    '/v1/uploads/init',
-    { ...headers, 'Content-Type': 'application/json' },
-    [Buffer.from(json)],
-  )
-  return expectStatus(reply, 201).headers['location'] ?? ''
-}
-
 const DOWNLOAD_BYTES = 256 * MIB
 const RANGE_BYTES = 64 * 1024
 
@@ -192,8 +138,6 @@ const download = (
     await Promise.all(opened.map((connection) => one(contender, connection, path, work)))
   },
 })
-
-export const newWork = (): Work => ({ units: 0, latenciesMs: [] })
 
 export const SCENARIOS: readonly Scenario[] = [
   patches('one PATCH of 256 MiB', 1, 256 * MIB, 256 * MIB),

@@ -92,7 +92,7 @@ export const VARIABLES = {
   S3_SSE: [z.enum(['', 'AES256', 'aws:kms']), '', 'AES256 or aws:kms'],
   S3_SSE_KMS_KEY_ID: [z.string(), '', 'the id or the ARN of a KMS key'],
   S3_STORAGE_CLASS: [z.string().regex(/^[A-Z_]*$/), '', 'a storage class such as STANDARD_IA'],
-  S3_PART_BUFFER_BYTES: [integer(8 * MIB), '134217728', 'a number of bytes, at least 8388608'],
+  S3_PART_BUFFER_BYTES: [integer(8 * MIB), '50331648', 'a number of bytes, at least 8388608'],
   R2_ACCOUNT_ID: [z.string().regex(/^[0-9a-f]*$/), '', 'the id of a Cloudflare account'],
   R2_BUCKET: [bucketName, '', 'the name of a bucket'],
   R2_ACCESS_KEY_ID: [z.string(), '', 'the id of an R2 token'],

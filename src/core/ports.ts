@@ -193,6 +193,8 @@ export interface ChunkStore {
   readonly maxChunkBytes?: number
   /** Writes at most `length` bytes of the body at their absolute place. A broken body or a failed write is a result. */
   writeAt(write: Write): Promise<Written>
+  /** How a body's cells are written several at a time. Absent where nothing is gained by it. */
+  readonly ahead?: WritesAhead
   /** Reads at most `length` bytes of the body, which are what is committed of the cell, and compares them with it. */
   compareAt(write: Write): Promise<Written & { same: boolean }>
   /** Makes one object of the cells; may be broken off and done again. Absent where cells are in place from the start. */
@@ -239,6 +241,20 @@ export interface Write {
   digest?: Digest
   /** Fewer than `length` bytes will never be committed: they need not be in place. */
   allOrNothing?: boolean
+}
+
+/** Writing whose bytes are taken first, and are on their way while the next cells' bytes are taken. */
+export interface WritesAhead {
+  /** cells of one body that may be on their way while the next is taken */
+  readonly cells: number
+  /** Does what `writeAt` does, and resolves once it takes no more of the body. Never rejects, nor does `written`. */
+  takeAt(write: Write): Promise<Taken>
+}
+
+/** `bytes` were taken of the body; `written` tells what came of them. */
+export interface Taken {
+  bytes: number
+  written: Promise<Written>
 }
 
 export interface Digest {

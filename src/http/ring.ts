@@ -1,8 +1,7 @@
 import type { Sink } from './fast-lane.ts'
 
-/** Bytes of one half: a read, and a write to the disk, take at most that much. */
+/** Bytes of one half, unless told otherwise: a read, and a write to the disk, take at most that much. */
 const HALF_BYTES = 256 * 1024
-const RING_BYTES = 2 * HALF_BYTES
 
 /** Two halves in turn: one is filled while what the other holds is written. */
 export interface Ring extends Sink {
@@ -19,21 +18,22 @@ export interface Ring extends Sink {
  * @param onFilled told after every read
  */
 export function createRing(buffer: Uint8Array, length: number, onFilled: () => void): Ring {
+  const ringBytes = buffer.length
+  const halfBytes = ringBytes / 2
   let filled = 0
   let lent = 0
   let released = 0
 
   const room = () => {
-    const at = filled % HALF_BYTES
-    return Math.min(HALF_BYTES - at, length - filled)
+    const at = filled % halfBytes
+    return Math.min(halfBytes - at, length - filled)
   }
   // The half that comes next still holds what was read into it one round ago.
-  const hasRoom = () =>
-    filled < length && released >= Math.floor(filled / HALF_BYTES) * HALF_BYTES - HALF_BYTES
+  const hasRoom = () => filled < length && released >= Math.floor(filled / halfBytes) * halfBytes - halfBytes
 
   return {
     target() {
-      const at = filled % RING_BYTES
+      const at = filled % ringBytes
       return buffer.subarray(at, at + room())
     },
     filled(bytes) {
@@ -44,8 +44,8 @@ export function createRing(buffer: Uint8Array, length: number, onFilled: () => v
     take(maxBytes) {
       released += lent
       lent = Math.min(maxBytes, filled - released)
-      const at = released % RING_BYTES
-      const first = buffer.subarray(at, Math.min(at + lent, RING_BYTES))
+      const at = released % ringBytes
+      const first = buffer.subarray(at, Math.min(at + lent, ringBytes))
       const pieces = first.length > 0 ? [first] : []
       if (first.length < lent) pieces.push(buffer.subarray(0, lent - first.length))
       return pieces
@@ -68,14 +68,14 @@ export interface RingBuffers {
  * Keeps what was used for the next one: a fresh buffer costs a page fault for every 4 KiB of it.
  * @param most that are out at a time
  */
-export function createRingBuffers(most = 96): RingBuffers {
+export function createRingBuffers(most = 96, halfBytes = HALF_BYTES): RingBuffers {
   const free: Uint8Array[] = []
   let out = 0
   return {
     take() {
       if (out >= most) return null
       out += 1
-      return free.pop() ?? Buffer.allocUnsafeSlow(RING_BYTES)
+      return free.pop() ?? Buffer.allocUnsafeSlow(2 * halfBytes)
     },
     give(buffer) {
       out -= 1

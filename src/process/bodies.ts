@@ -11,18 +11,25 @@ const GATHERED_BYTES = 32 * 1024 * 1024
 const LEAST_GATHERED_BYTES = 64 * 1024
 
 /**
+ * Where a store gathers whole cells, a ring holds bytes on the way there alone. Small ones are enough for that,
+ * and there may be as many as bodies: what the parser reads instead is left to the garbage collector, which lets
+ * it come to more than all of them.
+ */
+const SMALL_RINGS = [128, 64 * 1024] as const
+
+/**
  * Every open body, so that a shutdown can end those that outlast its grace, and so that many of them gather
  * no more together than a few.
  */
 export function trackBodies(
-  { bodyIdleTimeoutMs, fastLane, fastLaneMinBytes }: Config,
+  { bodyIdleTimeoutMs, fastLane, fastLaneMinBytes, storage }: Config,
   onWay: LaneOptions['onWay'],
 ) {
   const open = new Set<Body>()
   const options: LaneOptions = {
     idleTimeoutMs: bodyIdleTimeoutMs,
     shareBytes: () => Math.max(LEAST_GATHERED_BYTES, GATHERED_BYTES / open.size),
-    buffers: createRingBuffers(),
+    buffers: storage.backend === 'local' ? createRingBuffers() : createRingBuffers(...SMALL_RINGS),
     onWay,
     onHandBack: () => {},
     leastBytes: fastLaneMinBytes,

@@ -1,12 +1,14 @@
 import { HttpError } from '../core/errors.ts'
-import { cellAt, cellRange } from '../core/geometry.ts'
-import type { Body, CellCommit, Digest, Hold, Turn } from '../core/ports.ts'
+import { cellAt } from '../core/geometry.ts'
+import type { Body, Digest, Hold, Turn } from '../core/ports.ts'
 import { completesByItself, isOpen, type Upload } from '../core/upload.ts'
 import { commitCells } from './commit.ts'
 import { settled } from './complete.ts'
-import { assertUnbroken, drop, holderOf, statusWhenFull, turnUnder, type WriteDeps } from './deps.ts'
+import { assertUnbroken, holderOf, statusWhenFull, type WriteDeps } from './deps.ts'
+import { createLine } from './in-order.ts'
 import { reportLoss } from './loss.ts'
 import { planAppend } from './plan-append.ts'
+import { takeCell, type Filled } from './take-cell.ts'
 
 export interface Append {
   id: string
@@ -63,8 +65,9 @@ interface Places {
 }
 
 /** Nobody waits for this before the answer, which waits for all of them. */
-function leaveCells({ held, left }: Places): void {
-  left.push(...held.splice(1).map((hold) => hold.release()))
+function leave({ held, left }: Places, hold: Hold): void {
+  held.splice(held.indexOf(hold), 1)
+  left.push(hold.release())
 }
 
 async function leaveAll({ held, left }: Places): Promise<void> {
@@ -82,16 +85,10 @@ async function declare(deps: WriteDeps, upload: Upload, size: number): Promise<U
   return declared.reached === 'FINALIZING' ? deps.finish(upload.id) : declared.upload
 }
 
-/** What came of one cell: how far the body got, what of it waits for a commit, and whether there is more. */
-interface Filled {
-  position: number
-  cell: CellCommit | null
-  /** what the store kept of the cell before, if that is elsewhere */
-  superseded: string | null
-  failure: Error | null
-  more: boolean
-}
-
+/**
+ * Takes cell after cell of the body. While one is on its way into storage the next ones may be taken, as far
+ * as the store likes that; they are committed in their order, so that the offset never passes a gap.
+ */
 async function fill(
   deps: WriteDeps,
   start: Upload,
@@ -105,30 +102,52 @@ async function fill(
   let position = offset
   let settled = start.appendOffset ?? start.offset
   let judged = false
-  const settle = async (filled: Filled[]) => {
+  const commit = async (filled: readonly Filled[], to: number, holds: readonly Hold[]) => {
     upload = await commitCells(deps)(upload, {
       cells: filled.flatMap(({ cell }) => cell ?? []),
       superseded: filled.flatMap(({ superseded }) => superseded ?? []),
-      holds: places.held,
-      appendOffset: position,
-      fills: fillsAt(upload, position),
+      holds,
+      appendOffset: to,
+      fills: fillsAt(upload, to),
     })
-    settled = position
+    settled = to
   }
+  const discard = (filled: readonly Filled[]) =>
+    deps.store.discard?.(
+      upload,
+      filled.flatMap(({ cell }) => cell?.ref ?? []),
+    )
+  const settle = async (filled: Filled) => {
+    const holds = [...places.held.slice(0, 1), filled.hold]
+    if (filled.cell && checksum) pending.push(filled)
+    else if (filled.cell) await commit([filled], filled.position, holds)
+    if (filled.failure) throw await reportLoss(deps, id, filled.failure, holds)
+    if (filled.more && !checksum) leave(places, filled.hold)
+  }
+  let failure: Error | null = null
+  const line = createLine<Filled>({
+    most: deps.store.ahead?.cells ?? 0,
+    settle,
+    // What comes behind it does not count: it need not be taken or sent any more.
+    failed: (error) => body.stop((failure = error as Error)),
+    abandon: (filled) => discard([filled]),
+  })
+  const takeNext = takeCell(deps, append, end, () => failure !== null)
 
   try {
-    let more = position < end
-    while (more) {
-      const index = cellAt(position, upload)
-      const hold = await deps.locker.acquire(id, index, holderOf(body), true)
-      places.held.push(hold)
-      const filled = await fillCell(deps, upload, append, { index, position, end, hold })
-      position = filled.position
-      more = filled.more && position < end
-      if (filled.cell && checksum) pending.push(filled)
-      else if (filled.cell) await settle([filled])
-      if (filled.failure) throw await reportLoss(deps, upload.id, filled.failure, places.held)
-      if (more && !checksum) leaveCells(places)
+    try {
+      for (let more = position < end; more;) {
+        const holder = holderOf(body)
+        const hold = await deps.locker.acquire(id, cellAt(position, upload), holder, true)
+        places.held.push(hold)
+        const taken = await takeNext(upload, position, hold)
+        position = taken.position
+        more = taken.more
+        await line.add(taken.filled)
+      }
+    } finally {
+      // What had come before counts, also where the next cell could not be taken.
+      await line.end()
     }
     if (checksum) {
       await assertWhole(body)
@@ -139,15 +158,12 @@ async function fill(
     // whose bytes are all there may have waited for this PATCH to complete it.
     const unrecorded = position !== upload.offset && position !== settled
     const unfinished = upload.offset === upload.size && fillsAt(upload, position)
-    if (pending.length > 0 || (isOpen(upload.status) && (unrecorded || unfinished))) await settle(pending)
+    if (pending.length > 0 || (isOpen(upload.status) && (unrecorded || unfinished)))
+      await commit(pending, position, places.held)
     await assertWhole(body)
   } catch (error) {
     // What a commit was tried for may count, whatever came of it.
-    if (!judged)
-      deps.store.discard?.(
-        upload,
-        pending.flatMap(({ cell }) => cell?.ref ?? []),
-      )
+    if (!judged) discard(pending)
     deps.meter.chunkFailed(upload.dialect)
     throw error
   }
@@ -157,38 +173,6 @@ async function fill(
 /** An upload of init waits for `complete`, but a PATCH that reaches its end completes it as well. */
 const fillsAt = (upload: Upload, position: number): boolean =>
   completesByItself(upload) || (upload.dialect === 'native' && position === upload.size)
-
-async function fillCell(
-  { ledger, store }: WriteDeps,
-  upload: Upload,
-  { body, turn, checksum }: Append,
-  { index, position, end, hold }: { index: number; position: number; end: number; hold: Hold },
-): Promise<Filled> {
-  const range = cellRange(index, upload)
-  const stored = await ledger.cell(upload.id, index)
-  const storedEnd = range.start + (stored?.bytes ?? 0)
-  if (position > storedEnd) throw new HttpError('offset_mismatch')
-  const known = Math.min(storedEnd, end) - position
-  const dropped = await drop(body, known, checksum)
-  const from = position + dropped
-  if (dropped < known || from === range.end || from === end)
-    return { position: from, cell: null, superseded: null, failure: null, more: dropped === known }
-
-  const length = Math.min(range.end, end) - from
-  // A body that is shorter than it said is broken, and under a checksum counts nothing then.
-  const digest = checksum ? { digest: checksum, allOrNothing: body.length !== null } : {}
-  const write = { upload, stored, position: from, length, body, turn: turnUnder(turn, hold), ...digest }
-  const { bytes, failure, ...kept } = await store.writeAt(write)
-  const to = from + bytes
-  const cell = { index, from: from - range.start, to: to - range.start, whole: to === range.end, ...kept }
-  return {
-    position: to,
-    cell: bytes > 0 ? cell : null,
-    superseded: bytes > 0 ? (stored?.ref ?? null) : null,
-    failure,
-    more: bytes === length,
-  }
-}
 
 /** @throws what broke the body; payload_too_large 413 when a chunked one goes on past the end */
 async function assertWhole(body: Body): Promise<void> {

@@ -61,12 +61,16 @@ export const briefly: Holder = { idle: () => false, yield: () => {} }
  * Turns of a writer that holds a place: none is given once that is lost, so that nothing is written
  * where another process writes by now.
  */
-export function turnUnder(turn: Turn, hold: Hold): Turn {
-  if (hold.fence === null) return turn
+export const turnUnder = (turn: Turn, hold: Hold): Turn =>
+  hold.fence === null ? turn : turnUnless(turn, () => (hold.held() ? null : takenOver()))
+
+/** Turns that none is given of any more once there is a reason to refuse them. */
+export function turnUnless(turn: Turn, refusal: () => Error | null): Turn {
   const check = (): undefined => {
-    if (hold.held()) return undefined
+    const why = refusal()
+    if (why === null) return undefined
     turn.leave()
-    throw takenOver()
+    throw why
   }
   return {
     enter() {

@@ -156,7 +156,7 @@ test('an upload goes on while its parts take long, and others are not held up', 
   const slow = await createByTus(call, bytes.length)
   proxy.rule({ operation: 'UploadPart', hold: 'answer' })
   const patch = call('PATCH', slow, { headers: patchAt(0), body: bytes })
-  await eventually(() => proxy.held() === 1, 'the first part is on its way')
+  await eventually(() => proxy.held() > 0, 'the first part is on its way')
   const quick = await createByTus(call, 5)
   expect((await call('PATCH', quick, { headers: patchAt(0), body: 'hello' })).status).toBe(204)
   expect(await offsetOf(call, slow)).toBe(0)

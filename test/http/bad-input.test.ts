@@ -12,7 +12,9 @@ const chunk = (index: number) => bytes.subarray(index * CHUNK, (index + 1) * CHU
 let server: TestServer
 let call: Client
 beforeAll(async () => {
-  server = await startTestServer({ MAX_UPLOAD_BYTES: '1000000000000' })
+  // On S3 files of that length take longer chunks than there is memory for by default.
+  const longFiles = { MAX_UPLOAD_BYTES: '1000000000000', S3_PART_BUFFER_BYTES: '134217728' }
+  server = await startTestServer(longFiles)
   call = clientOf(server.url)
 })
 afterAll(() => server.close())

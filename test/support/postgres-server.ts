@@ -38,8 +38,11 @@ const SETTINGS = [
   'shared_buffers=32MB',
 ]
 
-/** @throws with the reason when it can't run here */
-export async function startPostgres(): Promise<PostgresServer> {
+/**
+ * @param settings more of them, or others
+ * @throws with the reason when it can't run here
+ */
+export async function startPostgres(settings: readonly string[] = []): Promise<PostgresServer> {
   const folder = await mkdtemp(path.join(tmpdir(), 'postgres-'))
   try {
     const user = await unprivileged()
@@ -59,10 +62,10 @@ export async function startPostgres(): Promise<PostgresServer> {
     await promisify(execFile)(initdb, [...flags, `--pgdata=${data}`, `--pwfile=${passwordFile}`], options)
 
     const port = await freePort()
-    const settings = SETTINGS.flatMap((setting) => ['-c', setting])
+    const given = [...SETTINGS, ...settings].flatMap((setting) => ['-c', setting])
     let child: ChildProcess | undefined
     const start = async () => {
-      child = spawn(postgres, ['-D', data, '-p', String(port), ...settings], {
+      child = spawn(postgres, ['-D', data, '-p', String(port), ...given], {
         ...options,
         stdio: ['ignore', 'ignore', 'pipe'],
       })

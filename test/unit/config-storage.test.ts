@@ -35,7 +35,7 @@ it('S3 needs a bucket, and has everything else by itself', () => {
     keyPrefix: 'uploads/',
     encryption: null,
     storageClass: null,
-    partBufferBytes: 134_217_728,
+    partBufferBytes: 50_331_648,
     maxRetries: 3,
     presignedSeconds: null,
   })

@@ -240,6 +240,18 @@ test('chunked bodies and HTTP/1.0 stay with the parser', async () => {
   expect(rig.seen.map(({ bytes }) => bytes)).toEqual([3, 3])
 })
 
+test('a body passes small rings, too, byte for byte, also where it is taken slowly', async () => {
+  const rig = await start(createRingBuffers(2, 64 * 1024))
+  const bytes = bytesOf(3 * MIB + 17)
+  for (const url of ['/', '/slow']) {
+    const { socket, told } = await dial(rig)
+    socket.write(Buffer.concat([request(bytes.length, url), bytes]))
+    await until(() => answers(told()) === 1, 'it is answered')
+    expect(told()).toContain(sha256(bytes))
+  }
+  expect(rig.ways).toEqual(['lane', 'lane'])
+})
+
 test('more bodies at once than there are buffers go by the parser, and by the lane again later', async () => {
   const rig = await start(createRingBuffers(2))
   const bytes = bytesOf(2 * MIB)

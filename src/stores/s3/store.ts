@@ -16,7 +16,7 @@ import { keysUnder, parseRef } from './refs.ts'
 import { removeAll, removePieces } from './remove.ts'
 import { createRetry, type RetryOptions } from './retry.ts'
 import { abortIfThere, createUploadIds } from './upload-ids.ts'
-import { compareAt, createWriteAt } from './writes.ts'
+import { compareAt, createWriting } from './writes.ts'
 
 export interface S3Options extends S3Place {
   /** as the log and the greeting call it */
@@ -59,7 +59,7 @@ export function createS3Store(
   const buffers = createPartBuffers(options.partBufferBytes)
   const client = createClient(
     options,
-    Math.min(PACKED_PART_BYTES, Math.floor(buffers.maxBytes / 4)),
+    Math.min(PACKED_PART_BYTES, Math.floor(buffers.maxBytes / 3)),
     outgoing,
   )
   const keys = keysUnder(options.keyPrefix)
@@ -82,7 +82,7 @@ export function createS3Store(
   return {
     name: options.name,
     maxChunkBytes: Math.min(buffers.maxBytes, MAX_PART_BYTES),
-    writeAt: createWriteAt({ ...shared, putFile, pieces }),
+    ...createWriting({ ...shared, putFile, pieces }),
     compareAt,
 
     finalize: (upload) =>

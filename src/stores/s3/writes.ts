@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { HttpError } from '../../core/errors.ts'
 import { cellAt, cellCount, cellRange } from '../../core/geometry.ts'
-import type { ChunkStore, StorageNotes, Write, Written } from '../../core/ports.ts'
+import type { ChunkStore, StorageNotes, Write, WritesAhead, Written } from '../../core/ports.ts'
 import type { Cell, Upload } from '../../core/upload.ts'
 import type { Bucket, Payload } from './bucket.ts'
 import { isCode, lost, storageError } from './errors.ts'
@@ -27,30 +27,51 @@ export interface Writing {
 /** The most that is taken of a body at a time, and so what it may bring beyond its share of memory. */
 const TAKE_BYTES = 256 * 1024
 
+/** As many parts as the SDK's own uploader sends at a time: one alone would leave the line to S3 idle in between. */
+const CELLS_AHEAD = 4
+
 /**
  * Gathers what a body brings of a cell and sends it by one request: as a part of the file, as the
  * file, or, where it is too short to be either, as a piece that the next write or `finalize` reads.
  */
-export function createWriteAt(writing: Writing): ChunkStore['writeAt'] {
-  return async (write) => {
+export function createWriting(writing: Writing): Pick<ChunkStore, 'writeAt'> & { ahead: WritesAhead } {
+  const takeAt: WritesAhead['takeAt'] = async (write) => {
     const effort: Effort = { turn: write.turn, retries: 0 }
+    const failed = (error: unknown): Written => ({
+      bytes: 0,
+      failure: storageError(error) as Error,
+      ...tries(effort),
+    })
     try {
-      const written = await writeCell(writing, write, effort)
-      return { ...written, ...tries(effort) }
+      const { bytes, send } = await gatherCell(writing, write, effort)
+      const written = send().then((sent) => ({ ...sent, ...tries(effort) }), failed)
+      return { bytes, written }
     } catch (error) {
-      return { bytes: 0, failure: storageError(error) as Error, ...tries(effort) }
+      return { bytes: 0, written: Promise.resolve(failed(error)) }
     }
+  }
+  return {
+    writeAt: async (write) => (await takeAt(write)).written,
+    ahead: { cells: CELLS_AHEAD, takeAt },
   }
 }
 
 const tries = ({ retries }: Effort) => (retries > 0 ? { retries } : {})
 
-async function writeCell(writing: Writing, write: Write, effort: Effort): Promise<Written> {
+/** What was taken of the body, and how it is brought to S3, which must be done: it gives the memory back. */
+interface Gathered {
+  bytes: number
+  send(): Promise<Written>
+}
+
+const nothing = (bytes: number): Gathered => ({ bytes, send: async () => ({ bytes, failure: null }) })
+
+async function gatherCell(writing: Writing, write: Write, effort: Effort): Promise<Gathered> {
   const { pieces, buffers } = writing
   const { upload, position, length, stored, body } = write
   const first = await body.take(Math.min(TAKE_BYTES, length))
   // Nothing came: nothing is read, held or sent.
-  if (!first) return { bytes: 0, failure: null }
+  if (!first) return nothing(0)
 
   const index = cellAt(position, upload)
   const range = cellRange(index, upload)
@@ -63,19 +84,33 @@ async function writeCell(writing: Writing, write: Write, effort: Effort): Promis
       const name = await pieces.put(upload, index, payload, effort)
       laidAside.push({ name, bytes: payload.bytes })
     })
+  const release = () => {
+    share.release()
+    for (const { name } of laidAside) pieces.drop(upload, name)
+  }
   try {
     if (before > 0)
       for await (const bytes of pieces.read(upload, [pieceOf(stored)])) await gathering.add([bytes])
     await gatherBody(gathering, share, write, first, layAside)
     const bytes = gathering.bytes() - before
-    if (write.allOrNothing && bytes < length) return { bytes, failure: null }
+    if (write.allOrNothing && bytes < length) {
+      release()
+      return nothing(bytes)
+    }
     if (laidAside.length > 0) await gathering.bringBack(pieces.read(upload, laidAside))
     const payload = gathering.payload()
-    const ref = await keep(writing, upload, range, payload, effort)
-    return { bytes, failure: null, ref: printRef(ref), sha256: payload.sha256 }
-  } finally {
-    share.release()
-    for (const { name } of laidAside) pieces.drop(upload, name)
+    const send = async (): Promise<Written> => {
+      try {
+        const ref = await keep(writing, upload, range, payload, effort)
+        return { bytes, failure: null, ref: printRef(ref), sha256: payload.sha256 }
+      } finally {
+        release()
+      }
+    }
+    return { bytes, send }
+  } catch (error) {
+    release()
+    throw error
   }
 }
 
