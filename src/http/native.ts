@@ -19,7 +19,6 @@ import {
   type initAnswer,
   type listAnswer,
   type missingChunksAnswer,
-  type uploadView,
 } from './native-schemas.ts'
 import { parse } from './parse.ts'
 
