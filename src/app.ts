@@ -101,6 +101,13 @@ export function routes({
 
   // prettier-ignore
   const table: Route[] = [
+    ['OPTIONS', '/files{/:id}',                  nobody,    none,      speakTus],
+    ['POST',    '/files',                        anyUser,   maybeBody, speakTus],
+    ['HEAD',    '/files/:id',                    sender,    none,      speakTus],
+    ['PATCH',   '/files/:id',                    sender,    patientBody, speakTus],
+    ['DELETE',  '/files/:id',                    owner,     none,      speakTus],
+    ['GET',     '/files/:id',                    owner,     none,      download],
+
     ['POST',    '/v1/uploads/init',              anyUser,   json,      native.init(uploads)],
     ['GET',     '/v1/uploads',                   anyUser,   none,      native.listUploads(uploads)],
     ['GET',     '/v1/uploads/:id',               sender,    none,      native.showUpload(uploads)],
@@ -119,13 +126,6 @@ export function routes({
     ['GET',     '/v1/uploads/:id/events',        owner,     none,      watchUpload(uploads, eventStreams)],
     ['GET',     '/v1/events',                    anyUser,   none,      watchList(uploads, eventStreams, load)],
     ['GET',     '/v1/limits',                    anyUser,   none,      showLimits(limits, load)],
-
-    ['OPTIONS', '/files{/:id}',                  nobody,    none,      speakTus],
-    ['POST',    '/files',                        anyUser,   maybeBody, speakTus],
-    ['HEAD',    '/files/:id',                    sender,    none,      speakTus],
-    ['PATCH',   '/files/:id',                    sender,    patientBody, speakTus],
-    ['DELETE',  '/files/:id',                    owner,     none,      speakTus],
-    ['GET',     '/files/:id',                    owner,     none,      download],
 
     ['POST',    '/v1/admin/cleanup',             admin,     none,      operate.cleanup(operations)],
     ['GET',     '/v1/admin/webhooks/dead',       admin,     none,      webhooks.listDead(deadLetters)],

@@ -104,7 +104,7 @@ function laneBody(
   // Where the connection does not come back, a write of what it brought may be under way.
   res.once('close', () =>
     setImmediate(() => {
-      if (isOut) options.buffers.lose()
+      if (isOut) options.buffers.lose(buffer)
       isOut = false
     }),
   )

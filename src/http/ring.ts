@@ -1,8 +1,5 @@
 import type { Sink } from './fast-lane.ts'
 
-/** Bytes of one half, unless told otherwise: a read, and a write to the disk, take at most that much. */
-const HALF_BYTES = 256 * 1024
-
 /** Two halves in turn: one is filled while what the other holds is written. */
 export interface Ring extends Sink {
   /** The next bytes that have come, at most `maxBytes`. They stay as they are until the next `take`. */
@@ -55,34 +52,55 @@ export function createRing(buffer: Uint8Array, length: number, onFilled: () => v
   }
 }
 
+export interface RingKind {
+  /** that are out at a time */
+  most: number
+  /** A read, and a write to the disk, take at most that much. */
+  halfBytes: number
+}
+
+/** A few bodies at a time go in large strides; many take no more memory together. */
+const USUAL_KINDS: readonly RingKind[] = [
+  { most: 4, halfBytes: 1024 * 1024 },
+  { most: 96, halfBytes: 192 * 1024 },
+]
+
 export interface RingBuffers {
   /** null when so many are out that further ones would cost too much memory */
   take(): Uint8Array | null
   /** Back for the next one. */
   give(buffer: Uint8Array): void
   /** Not to be used again: somebody may still be reading it. */
-  lose(): void
+  lose(buffer: Uint8Array): void
 }
 
 /**
  * Keeps what was used for the next one: a fresh buffer costs a page fault for every 4 KiB of it.
- * @param most that are out at a time
+ * @param kinds in the order in which they are taken
  */
-export function createRingBuffers(most = 96, halfBytes = HALF_BYTES): RingBuffers {
-  const free: Uint8Array[] = []
-  let out = 0
+export function createRingBuffers(kinds = USUAL_KINDS): RingBuffers {
+  const pools = kinds.map(({ most, halfBytes }) => ({
+    bytes: 2 * halfBytes,
+    left: most,
+    free: [] as Uint8Array[],
+  }))
+  const poolOf = ({ length }: Uint8Array) => pools.find(({ bytes }) => bytes === length)
   return {
     take() {
-      if (out >= most) return null
-      out += 1
-      return free.pop() ?? Buffer.allocUnsafeSlow(2 * halfBytes)
+      const pool = pools.find(({ left }) => left > 0)
+      if (!pool) return null
+      pool.left -= 1
+      return pool.free.pop() ?? Buffer.allocUnsafeSlow(pool.bytes)
     },
     give(buffer) {
-      out -= 1
-      free.push(buffer)
+      const pool = poolOf(buffer)
+      if (!pool) return
+      pool.left += 1
+      pool.free.push(buffer)
     },
-    lose() {
-      out -= 1
+    lose(buffer) {
+      const pool = poolOf(buffer)
+      if (pool) pool.left += 1
     },
   }
 }

@@ -4,7 +4,7 @@ import type { Body } from '../core/ports.ts'
 import { openBody as openPlainBody } from '../http/body.ts'
 import type { OpenBody } from '../http/exchange.ts'
 import { openLaneBody, type LaneOptions } from '../http/lane-body.ts'
-import { createRingBuffers } from '../http/ring.ts'
+import { createRingBuffers, type RingKind } from '../http/ring.ts'
 
 /** what all bodies may gather while nobody takes of them, and what each may in any case */
 const GATHERED_BYTES = 32 * 1024 * 1024
@@ -15,7 +15,7 @@ const LEAST_GATHERED_BYTES = 64 * 1024
  * and there may be as many as bodies: what the parser reads instead is left to the garbage collector, which lets
  * it come to more than all of them.
  */
-const SMALL_RINGS = [128, 64 * 1024] as const
+const SMALL_RINGS: readonly RingKind[] = [{ most: 128, halfBytes: 64 * 1024 }]
 
 /**
  * Every open body, so that a shutdown can end those that outlast its grace, and so that many of them gather
@@ -29,7 +29,7 @@ export function trackBodies(
   const options: LaneOptions = {
     idleTimeoutMs: bodyIdleTimeoutMs,
     shareBytes: () => Math.max(LEAST_GATHERED_BYTES, GATHERED_BYTES / open.size),
-    buffers: storage.backend === 'local' ? createRingBuffers() : createRingBuffers(...SMALL_RINGS),
+    buffers: storage.backend === 'local' ? createRingBuffers() : createRingBuffers(SMALL_RINGS),
     onWay,
     onHandBack: () => {},
     leastBytes: fastLaneMinBytes,

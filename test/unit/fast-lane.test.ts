@@ -241,7 +241,7 @@ test('chunked bodies and HTTP/1.0 stay with the parser', async () => {
 })
 
 test('a body passes small rings, too, byte for byte, also where it is taken slowly', async () => {
-  const rig = await start(createRingBuffers(2, 64 * 1024))
+  const rig = await start(createRingBuffers([{ most: 2, halfBytes: 64 * 1024 }]))
   const bytes = bytesOf(3 * MIB + 17)
   for (const url of ['/', '/slow']) {
     const { socket, told } = await dial(rig)
@@ -253,7 +253,7 @@ test('a body passes small rings, too, byte for byte, also where it is taken slow
 })
 
 test('more bodies at once than there are buffers go by the parser, and by the lane again later', async () => {
-  const rig = await start(createRingBuffers(2))
+  const rig = await start(createRingBuffers([{ most: 2, halfBytes: 1024 * 1024 }]))
   const bytes = bytesOf(2 * MIB)
   for (const round of [1, 2, 3]) {
     const clients = await Promise.all([1, 2, 3].map(() => dial(rig)))
