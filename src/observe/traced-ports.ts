@@ -4,10 +4,12 @@ import type {
   Gate,
   Hold,
   Locker,
+  Taken,
   Turn,
   UploadLedger,
   Wait,
   Write,
+  WritesAhead,
   Written,
 } from '../core/ports.ts'
 import type { Upload } from '../core/upload.ts'
@@ -85,12 +87,15 @@ export function tracedLedger(ledger: UploadLedger, begin: BeginStep): UploadLedg
 
 /** The store, whose every use is a step. */
 export function tracedStore(store: ChunkStore, begin: BeginStep): ChunkStore {
-  const { finalize, presign } = store
+  const { ahead, finalize, presign } = store
   const step = (name: string, attributes = {}) =>
     begin(`store.${name}`, { 'store.name': store.name, ...attributes })
   return {
     ...store,
     writeAt: (write) => traceWrite(step('write', placeOf(write)), write, store.writeAt),
+    ...(ahead && {
+      ahead: { ...ahead, takeAt: (write) => traceTaking(step('write', placeOf(write)), write, ahead) },
+    }),
     compareAt: (write) => traceWrite(step('compare', placeOf(write)), write, store.compareAt),
     ...(finalize && { finalize: (upload) => within(step('finalize'), () => finalize(upload)) }),
     concat: (target, parts) =>
@@ -105,6 +110,17 @@ export function tracedStore(store: ChunkStore, begin: BeginStep): ChunkStore {
     remove: (upload) => within(step('remove'), () => store.remove(upload)),
   }
 }
+
+/** The step ends when the write does, and not with the taking of its bytes. */
+const traceTaking = (step: Step | null, write: Write, ahead: WritesAhead): Promise<Taken> =>
+  new Promise((resolve, reject) => {
+    const work = async (traced: Write) => {
+      const taken = await ahead.takeAt(traced)
+      resolve(taken)
+      return taken.written
+    }
+    traceWrite(step, write, work).catch(reject)
+  })
 
 const placeOf = ({ position, length }: Write) => ({ position, length })
 
