@@ -154,9 +154,13 @@ describe.skipIf(!postgres.available)('migrate on PostgreSQL', () => {
     const run = async (...args: string[]) => {
       const tsx = join(root, 'node_modules', '.bin', 'tsx')
       const env = { ...process.env, DATABASE_URL: url }
-      const { stdout } = await promisify(execFile)(tsx, [join(root, 'scripts', 'migrate.ts'), ...args], {
-        env,
-      })
+      const { stdout } = await promisify(execFile)(
+        tsx,
+        [join(root, 'src', 'cli', 'main.ts'), 'migrate', ...args],
+        {
+          env,
+        },
+      )
       return stdout
     }
     expect(await run('up')).toContain(`applied: ${(await names()).join(', ')}`)

@@ -176,8 +176,9 @@ describe('migrate', () => {
 
   it('two processes that migrate at once apply each migration once between them', async () => {
     const tsx = join(import.meta.dirname, '..', '..', 'node_modules', '.bin', 'tsx')
-    const script = join(import.meta.dirname, '..', '..', 'scripts', 'migrate.ts')
-    const run = () => promisify(execFile)(tsx, [script, 'up'], { env: { ...process.env, DATABASE_URL: url } })
+    const script = join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.ts')
+    const run = () =>
+      promisify(execFile)(tsx, [script, 'migrate', 'up'], { env: { ...process.env, DATABASE_URL: url } })
     const outputs = (await Promise.all([run(), run()])).map(({ stdout }) => stdout)
     expect(outputs.filter((output) => output.includes('nothing'))).toHaveLength(1)
   })
