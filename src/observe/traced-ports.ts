@@ -4,11 +4,13 @@ import type {
   Gate,
   Hold,
   Locker,
+  Taken,
   Turn,
   UploadLedger,
   Wait,
   Write,
   Written,
+  WritesAhead,
 } from '../core/ports.ts'
 import type { Upload } from '../core/upload.ts'
 import type { BeginStep, Step } from './tracing.ts'
@@ -85,12 +87,18 @@ export function tracedLedger(ledger: UploadLedger, begin: BeginStep): UploadLedg
 
 /** The store, whose every use is a step. */
 export function tracedStore(store: ChunkStore, begin: BeginStep): ChunkStore {
-  const { finalize, presign } = store
+  const { ahead, finalize, presign } = store
   const step = (name: string, attributes = {}) =>
     begin(`store.${name}`, { 'store.name': store.name, ...attributes })
   return {
     ...store,
     writeAt: (write) => traceWrite(step('write', placeOf(write)), write, store.writeAt),
+    ...(ahead && {
+      ahead: {
+        ...ahead,
+        takeAt: (write) => traceTake(step('write', placeOf(write)), write, (traced) => ahead.takeAt(traced)),
+      },
+    }),
     compareAt: (write) => traceWrite(step('compare', placeOf(write)), write, store.compareAt),
     ...(finalize && { finalize: (upload) => within(step('finalize'), () => finalize(upload)) }),
     concat: (target, parts) =>
@@ -135,6 +143,20 @@ function traceWrite<W extends Written>(
       step.end(error)
       throw error
     }
+  })
+}
+
+/** The same, of a write that goes on while the next one's bytes are taken: its step ends with it. */
+async function traceTake(step: Step | null, write: Write, take: WritesAhead['takeAt']): Promise<Taken> {
+  if (!step) return take(write)
+  return new Promise((resolve, reject) => {
+    const work = async (traced: Write): Promise<Written> => {
+      const taken = await take(traced)
+      resolve({ bytes: taken.bytes, written })
+      return taken.written
+    }
+    const written = traceWrite(step, write, work)
+    written.catch(reject)
   })
 }
 
