@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { HttpError } from '../core/errors.ts'
 import type { ChunkStore } from '../core/ports.ts'
 import { type ByteRange, planRanges } from '../core/range.ts'
@@ -190,9 +191,16 @@ function watch(req: IncomingMessage, res: ServerResponse, stallTimeoutMs: number
       const takes = res.socket !== null && res.writableLength === 0
       if (takes || client.isGone()) return undefined
       return new Promise((resolve) => {
-        const stalled = setTimeout(() => socket.destroy(), stallTimeoutMs)
+        let before = progressOf(socket)
+        const looking = setInterval(() => {
+          const now = progressOf(socket)
+          // Behind a pipelined response it is our turn to wait while nothing waits for the client.
+          const moves = now.written !== before.written || now.queued !== before.queued
+          if (!moves && (res.socket !== null || now.queued > 0)) socket.destroy()
+          before = now
+        }, stallTimeoutMs)
         wake = () => {
-          clearTimeout(stalled)
+          clearInterval(looking)
           resolve()
         }
       })
@@ -211,6 +219,15 @@ function watch(req: IncomingMessage, res: ServerResponse, stallTimeoutMs: number
   socket.setMaxListeners(0).once('close', onClose) // one of each pipelined response
   res.on('drain', client.wake).on('socket', client.wake)
   return client
+}
+
+/**
+ * How far a client has got. Of a chunk that it takes slowly node tells only when all of it is through:
+ * what is left of it, its handle knows.
+ */
+function progressOf(socket: Socket): { written: number; queued: number } {
+  const { _handle: handle } = socket as { _handle?: { writeQueueSize?: number } | null }
+  return { written: socket.bytesWritten, queued: handle?.writeQueueSize ?? 0 }
 }
 
 /**

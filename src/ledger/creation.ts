@@ -3,6 +3,7 @@ import type { Done, UploadLedger } from '../core/ports.ts'
 import { reservedBytes } from '../core/quota.ts'
 import type { NewUpload, Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
+import { surfaced } from './failures.ts'
 import { inGroups } from './group.ts'
 import { look, note } from './keys.ts'
 import type { Outbox } from './outbox.ts'
@@ -105,7 +106,8 @@ async function insertAll(db: Client, uploads: Upload[]): Promise<(Error | null)[
     await db.$executeRaw(insertion(uploads.map((upload) => valuesOf(upload, null))))
     return uploads.map(() => null)
   } catch (error) {
-    if (uploads.length === 1) return [error as Error]
+    // A database that is away takes none of them. And where only its answer was lost, they may be there.
+    if (uploads.length === 1 || surfaced(error) !== error) return uploads.map(() => error as Error)
     // One that the database can't take, such as a name that is no text to it, is not the others' fault.
     const alone = await Promise.all(uploads.map((upload) => insertAll(db, [upload])))
     return alone.flat()

@@ -34,14 +34,18 @@ export function statementsOn(adapter: SqlDriverAdapter): Database {
   return {
     ...clientOn(adapter),
     async $transaction(work) {
-      const transaction = await adapter.startTransaction()
+      const transaction = await inWords(adapter.startTransaction())
       const { usePhantomQuery } = transaction.options
       // An adapter that calls its queries "phantom" ends the transaction by itself.
-      const say = async (sql: string) => usePhantomQuery || transaction.executeRaw(plain(sql))
+      const say = async (sql: string) => usePhantomQuery || inWords(transaction.executeRaw(plain(sql)))
+      let failure: { error: unknown } | null = null
+      const failed = (error: unknown) => void (failure ??= { error })
       try {
-        const result = await work(clientOn(transaction))
+        const result = await work(watched(clientOn(transaction), failed))
+        // PostgreSQL has given it up by then, and answers COMMIT as if it had not.
+        throwIf(failure)
         await say('COMMIT')
-        await transaction.commit()
+        await inWords(transaction.commit())
         return result
       } catch (error) {
         await Promise.resolve(say('ROLLBACK')).catch(() => {})
@@ -51,6 +55,26 @@ export function statementsOn(adapter: SqlDriverAdapter): Database {
     },
     $disconnect: () => (ended ??= adapter.dispose()),
   }
+}
+
+/** The same, and `failed` is told of what goes wrong, whoever else catches it. */
+function watched(client: Client, failed: (error: unknown) => void): Client {
+  const watching = async <T>(answer: Promise<T>): Promise<T> => {
+    try {
+      return await answer
+    } catch (error) {
+      failed(error)
+      throw error
+    }
+  }
+  return {
+    $queryRaw: (words, ...values) => watching(client.$queryRaw(words, ...values)),
+    $executeRaw: (words, ...values) => watching(client.$executeRaw(words, ...values)),
+  }
+}
+
+function throwIf(failure: { error: unknown } | null): void {
+  if (failure) throw failure.error
 }
 
 function clientOn(connection: SqlQueryable): Client {

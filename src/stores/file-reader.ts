@@ -35,6 +35,8 @@ export function createFileReader(): FileReader {
         for (let position = start; position < end;) {
           const bytes = Math.min(readBytesOf(readers), end - position)
           if (buffer) buffers.give(buffer)
+          // Given once, though none were to be had: else two readers would come to share it.
+          buffer = null
           buffer = buffers.take(bytes)
           const { bytesRead } = await file.read(buffer, 0, bytes, position)
           if (bytesRead === 0)

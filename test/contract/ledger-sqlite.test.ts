@@ -1,3 +1,4 @@
+import { DriverAdapterError } from '@prisma/driver-adapter-utils'
 import Database from 'better-sqlite3'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,7 +11,7 @@ import { createLedger } from '../../src/ledger/ledger.ts'
 import { migrateUp } from '../../src/ledger/migrate.ts'
 import { openDb, type Db } from '../../src/ledger/open.ts'
 import { commitOf, newUpload, range, START, wholeCell } from './ledger-fixture.ts'
-import { askDeliveries, askEverything, askLeases, recording } from './ledger-statements.ts'
+import { askDeliveries, askEverything, askLeases, recording, watching } from './ledger-statements.ts'
 import { ledgerContract } from './ledger.ts'
 
 let folder: string
@@ -115,6 +116,21 @@ describe('the SQLite adapter', () => {
     await created
     expect(await ledger.get(inside.id)).toBeNull()
     expect(await ledger.get(outside.id)).not.toBeNull()
+  })
+
+  it('creations whose database’s answer was lost are all to be tried again, though they may be there', async () => {
+    let asked = 0
+    const ledger = createLedger(
+      watching(db, async (_sql, run) => {
+        asked += 1
+        await run()
+        throw new DriverAdapterError({ kind: 'ConnectionClosed' })
+      }),
+    )
+    const outcomes = await Promise.allSettled(range(20).map(() => ledger.create(newUpload())))
+    const again: unknown = expect.objectContaining({ status: 503 })
+    expect(outcomes).toEqual(range(20).map(() => ({ status: 'rejected', reason: again })))
+    expect(asked).toBe(1)
   })
 
   it('a write waits for another connection’s lock without stopping the event loop', async () => {

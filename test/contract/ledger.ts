@@ -13,6 +13,7 @@ import { keepsSigningKey } from './ledger-signing-key.ts'
 import { keepsStorageNotes } from './ledger-storage.ts'
 import { keepsUploads } from './ledger-uploads.ts'
 import { movesStatuses } from './ledger-statuses.ts'
+import { keepsTransactions } from './ledger-transactions.ts'
 
 /** What every UploadLedger does, whatever database is behind it. */
 export function ledgerContract(name: string, open: (options?: LedgerLimits) => Promise<Fixture>): void {
@@ -32,6 +33,7 @@ export function ledgerContract(name: string, open: (options?: LedgerLimits) => P
     describe('final uploads', () => makesFinals(current))
     describe('idempotency keys', () => remembersKeys(current))
     describe('signing key', () => keepsSigningKey(current))
+    describe('transactions', () => keepsTransactions(current))
     describe('model', () => agreesWithModel(current))
     describe('quota', () => keepsQuota(open))
     describe('events', () => tellsEvents(open))

@@ -6,6 +6,7 @@ import http, { type IncomingHttpHeaders, type IncomingMessage, type Server } fro
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parse as parseDisposition } from 'content-disposition'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { toHttpError } from '../../src/core/errors.ts'
@@ -92,10 +93,10 @@ const uploadOf = (changes: Partial<Upload> = {}): Upload => ({
 })
 
 /** A server that serves one upload. `outcomes` tells how each handler ended: 'ok' or its error. */
-async function serve(changes: Partial<Upload> = {}, read: Read = readerOf(tenBytes)) {
+async function serve(changes: Partial<Upload> = {}, read: Read = readerOf(tenBytes), stallMs?: number) {
   const outcomes: unknown[] = []
   const server = http.createServer((req, res) => {
-    serveFile(req, res, downloadOf(uploadOf(changes)), { read }).then(
+    serveFile(req, res, downloadOf(uploadOf(changes)), { read }, stallMs).then(
       () => outcomes.push('ok'),
       (error: unknown) => {
         outcomes.push(error)
@@ -615,6 +616,35 @@ describe('a client that goes away', () => {
     client.destroy()
     await eventually(async () => expect(await openHandles(large)).toBe(0))
     await eventually(() => expect(outcomes).toEqual(['ok', 'ok', 'ok']))
+  })
+
+  it('and leaves its connection open is let go, though it pipelined another request', async () => {
+    const size = 64 * MIB
+    const { port, outcomes } = await serve({ size }, readerOf(await sparseFile(size)), 200)
+    const client = connect(port, '127.0.0.1')
+      .pause()
+      .on('error', () => {})
+    client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(2))
+    await eventually(() => expect(outcomes).toEqual(['ok', 'ok']))
+    client.destroy()
+  })
+
+  it('is not one that takes a chunk slowly, nor one that asked for more meanwhile', async () => {
+    const size = 24 * MIB
+    const read: Read = async function* (_upload, { start, end }) {
+      yield Buffer.alloc(end - start)
+    }
+    const { port } = await serve({ size }, read, 500)
+    const client = connect(port, '127.0.0.1')
+    client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    client.write('GET / HTTP/1.1\r\nHost: a\r\nRange: bytes=0-9\r\nConnection: close\r\n\r\n')
+    let bytes = 0
+    for await (const piece of client) {
+      bytes += (piece as Buffer).length
+      // Slower than the timeout even for what the kernel does not hold, and never silent that long.
+      await sleep((piece as Buffer).length / ((8 * MIB) / 1000))
+    }
+    expect(bytes).toBeGreaterThan(size + 10)
   })
 
   it('before the first byte is read opens no file', async () => {

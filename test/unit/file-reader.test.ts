@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { createFileReader, readBytesOf } from '../../src/stores/file-reader.ts'
 import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
 
@@ -59,4 +59,29 @@ test('a reader’s bytes stay as they are until its next, whatever others read m
   for (const fill of [2, 3]) for await (const piece of await open(fill)) expect(piece[0]).toBe(fill)
   expect(held?.every((byte) => byte === 1)).toBe(true)
   await slow.return(undefined)
+})
+
+test('a reader that gets no memory leaves the others each with bytes of their own', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'reader-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const reader = createFileReader()
+  const open = async (fill: number, bytes: number) => {
+    const file = path.join(folder, String(fill))
+    await writeFile(file, Buffer.alloc(bytes, fill))
+    return reader.read(file, { start: 0, end: bytes })
+  }
+  // What is left behind its first bytes fits a smaller buffer, of which there is none yet.
+  const unlucky = await open(1, MIB / 2 + 10)
+  await unlucky.next()
+  const allocating = vi.spyOn(Buffer, 'allocUnsafeSlow').mockImplementationOnce(() => {
+    throw new RangeError('Array buffer allocation failed')
+  })
+  onTestFinished(() => allocating.mockRestore())
+  await expect(unlucky.next()).rejects.toThrow('allocation failed')
+
+  const [first, second] = [await open(2, MIB), await open(3, MIB)]
+  const held = (await first.next()).value
+  await second.next()
+  expect(held?.every((byte) => byte === 2)).toBe(true)
+  await Promise.all([first.return(undefined), second.return(undefined)])
 })
