@@ -1,4 +1,4 @@
-import { throttled } from '../core/errors.ts'
+import { HttpError, throttled, unavailable } from '../core/errors.ts'
 import type { Meter } from '../core/ports.ts'
 import type { Exchange } from './exchange.ts'
 
@@ -15,9 +15,12 @@ export interface EventStream {
 }
 
 export interface EventStreams {
-  /** @throws {HttpError} throttled 429 where as many are open as may be */
+  /**
+   * @throws {HttpError} throttled 429 where as many are open as may be, client_closed where nobody listens any
+   * more, unavailable 503 in a shutdown
+   */
   open(exchange: Exchange): EventStream
-  /** Ends all of them. */
+  /** Ends all of them, and opens no more. */
   close(): void
 }
 
@@ -43,10 +46,14 @@ export function createEventStreams(
   limits: StreamLimits = STREAM_LIMITS,
 ): EventStreams {
   const open = new Set<{ userId: string; end(): void }>()
+  let closed = false
 
   return {
     open(exchange) {
-      const { userId } = exchange
+      const { req, res, userId } = exchange
+      // Who went while the guards were asked is told by no event any more: the stream would stay for good.
+      if (res.destroyed || req.socket.destroyed) throw new HttpError('client_closed')
+      if (closed) throw unavailable('The server is shutting down.')
       const own = [...open].filter((stream) => stream.userId === userId).length
       if (own >= limits.perUser || open.size >= limits.overall) {
         meter.throttled('event_stream_limit')
@@ -59,6 +66,7 @@ export function createEventStreams(
       return stream
     },
     close() {
+      closed = true
       for (const { end } of open) end()
     },
   }

@@ -96,3 +96,46 @@ test('closing ends them all', async () => {
   await Promise.all(opened.map(({ over }) => over))
   for (const { text } of visitors) await eventually(() => text().endsWith('0\r\n\r\n'), 'it ends properly')
 })
+
+test('a client that went while it was found out who it is gets no stream, and keeps no place', async () => {
+  const streams = createEventStreams({ throttled: () => {} }, LIMITS)
+  const outcomes: string[] = []
+  let letIn = () => {}
+  const allowed = new Promise<void>((resolve) => (letIn = resolve))
+  const server = createServer((req, res) => {
+    const open = () => {
+      try {
+        streams.open({ req, res, userId: 'a' } as unknown as Exchange)
+        outcomes.push('open')
+      } catch (error) {
+        outcomes.push((error as HttpError).code)
+        res.destroy()
+      }
+    }
+    void allowed.then(open)
+  })
+  let gone = 0
+  server.on('connection', (socket) => socket.once('close', () => (gone += 1)))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => void server.close())
+  const { port } = server.address() as AddressInfo
+  const sockets = [1, 2, 3].map(() => connect(port, '127.0.0.1'))
+  for (const socket of sockets) {
+    const asked = once(server, 'request')
+    socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    await asked
+    socket.destroy()
+  }
+  await eventually(() => gone === sockets.length, 'they are gone')
+  letIn()
+  await eventually(() => outcomes.length === sockets.length, 'each was found out')
+  // A place that was kept would be missing for the third.
+  expect(outcomes).toEqual(['client_closed', 'client_closed', 'client_closed'])
+})
+
+test('once the streams were ended by a shutdown, none is opened any more', async () => {
+  const { come, streams } = await useStreams()
+  streams.close()
+  expect((await come('/a')).text()).toContain('503')
+})
