@@ -5,7 +5,7 @@ export type Timed = (store: string, operation: StoreOperation, seconds: number, 
 
 /** The store, whose operations are timed. Nobody waits a turn longer for that. */
 export function timedStore(store: ChunkStore, told: Timed): ChunkStore {
-  const { finalize, presign, name } = store
+  const { finalize, presign, name, ahead } = store
   function timed<T>(operation: StoreOperation, work: Promise<T>, failed = (_result: T) => false): Promise<T> {
     const startedAt = performance.now()
     const tell = (bad: boolean) => told(name, operation, (performance.now() - startedAt) / 1000, bad)
@@ -19,6 +19,16 @@ export function timedStore(store: ChunkStore, told: Timed): ChunkStore {
   return {
     ...store,
     writeAt: (write) => timed('write', store.writeAt(write), hasFailed),
+    ...(ahead && {
+      ahead: {
+        ...ahead,
+        takeAt(write) {
+          const taking = ahead.takeAt(write)
+          void timed('write', taking.then(({ written }) => written), hasFailed)
+          return taking
+        },
+      },
+    }),
     compareAt: (write) => timed('compare', store.compareAt(write), hasFailed),
     ...(finalize && { finalize: (upload) => timed('finalize', finalize(upload)) }),
     concat: (target, parts) => timed('concat', store.concat(target, parts)),

@@ -4,10 +4,12 @@ import type {
   Gate,
   Hold,
   Locker,
+  Taken,
   Turn,
   UploadLedger,
   Wait,
   Write,
+  WritesAhead,
   Written,
 } from '../core/ports.ts'
 import type { Upload } from '../core/upload.ts'
@@ -85,12 +87,15 @@ export function tracedLedger(ledger: UploadLedger, begin: BeginStep): UploadLedg
 
 /** The store, whose every use is a step. */
 export function tracedStore(store: ChunkStore, begin: BeginStep): ChunkStore {
-  const { finalize, presign } = store
+  const { finalize, presign, ahead } = store
   const step = (name: string, attributes = {}) =>
     begin(`store.${name}`, { 'store.name': store.name, ...attributes })
   return {
     ...store,
     writeAt: (write) => traceWrite(step('write', placeOf(write)), write, store.writeAt),
+    ...(ahead && {
+      ahead: { ...ahead, takeAt: (write) => traceTaken(step('write', placeOf(write)), write, ahead) },
+    }),
     compareAt: (write) => traceWrite(step('compare', placeOf(write)), write, store.compareAt),
     ...(finalize && { finalize: (upload) => within(step('finalize'), () => finalize(upload)) }),
     concat: (target, parts) =>
@@ -115,27 +120,47 @@ function traceWrite<W extends Written>(
   work: (write: Write) => Promise<W>,
 ): Promise<W> {
   if (!step) return work(write)
-  let waitedMs = 0
-  const turn: Turn = {
-    enter() {
-      const free = write.turn.enter()
-      if (!free) return undefined
-      const startedAt = performance.now()
-      return free.finally(() => (waitedMs += performance.now() - startedAt))
-    },
-    leave: () => write.turn.leave(),
-  }
+  const { turn, waitedMs } = timedTurn(write.turn)
+  return step.run(() => endingWith(step, write, waitedMs, work({ ...write, turn })))
+}
+
+/** One whose bytes are taken before they are in place ends when they are. */
+function traceTaken(step: Step | null, write: Write, ahead: WritesAhead): Promise<Taken> {
+  if (!step) return ahead.takeAt(write)
+  const { turn, waitedMs } = timedTurn(write.turn)
   return step.run(async () => {
-    try {
-      const written = await work({ ...write, turn })
-      step.note({ bytes: written.bytes, worker_wait_ms: waitedMs, retries: written.retries ?? 0 })
-      step.end(written.failure ?? write.body.cause ?? undefined)
-      return written
-    } catch (error) {
-      step.end(error)
-      throw error
-    }
+    const { bytes, written } = await ahead.takeAt({ ...write, turn })
+    return { bytes, written: endingWith(step, write, waitedMs, written) }
   })
+}
+
+async function endingWith<W extends Written>(
+  step: Step,
+  { body }: Write,
+  waitedMs: () => number,
+  work: Promise<W>,
+): Promise<W> {
+  try {
+    const written = await work
+    step.note({ bytes: written.bytes, worker_wait_ms: waitedMs(), retries: written.retries ?? 0 })
+    step.end(written.failure ?? body.cause ?? undefined)
+    return written
+  } catch (error) {
+    step.end(error)
+    throw error
+  }
+}
+
+/** Turns that are waited for as ever, and for how long that was. */
+function timedTurn(turn: Turn): { turn: Turn; waitedMs: () => number } {
+  let waitedMs = 0
+  const enter = () => {
+    const free = turn.enter()
+    if (!free) return undefined
+    const startedAt = performance.now()
+    return free.finally(() => (waitedMs += performance.now() - startedAt))
+  }
+  return { turn: { enter, leave: () => turn.leave() }, waitedMs: () => waitedMs }
 }
 
 /** By hand: a generator would keep whoever gives up a read waiting for its next bytes. */
