@@ -68,7 +68,8 @@ export function createAudit<A extends Asker>(log: Logger, addressOf: (asker: A) 
     if (kind === 'expired') return []
     // A stranger names an upload, too, until they are refused.
     const about = [...askers].filter(
-      (asker) => (asker.uploadId === id || asker.newId === id) && asker.userId === ownerId && mayChange(asker),
+      (asker) =>
+        (asker.uploadId === id || asker.newId === id) && asker.userId === ownerId && mayChange(asker),
     )
     const deleting = about.filter((asker) => ATTEMPTS[rowOf(asker)] === 'delete')
     // What fails its first checks is taken back by the request that created it.

@@ -1,11 +1,11 @@
-import type { Admission, ChunkStore, Gate, StoreOperation, Wait, Written } from '../core/ports.ts'
+import type { Admission, ChunkStore, Gate, StoreOperation, Taken, Wait, Written } from '../core/ports.ts'
 
 /** Seconds of one operation of a store, and whether it failed. */
 export type Timed = (store: string, operation: StoreOperation, seconds: number, failed: boolean) => void
 
 /** The store, whose operations are timed. Nobody waits a turn longer for that. */
 export function timedStore(store: ChunkStore, told: Timed): ChunkStore {
-  const { finalize, presign, name, ahead } = store
+  const { ahead, finalize, presign, name } = store
   function timed<T>(operation: StoreOperation, work: Promise<T>, failed = (_result: T) => false): Promise<T> {
     const startedAt = performance.now()
     const tell = (bad: boolean) => told(name, operation, (performance.now() - startedAt) / 1000, bad)
@@ -24,7 +24,7 @@ export function timedStore(store: ChunkStore, told: Timed): ChunkStore {
         ...ahead,
         takeAt(write) {
           const taking = ahead.takeAt(write)
-          void timed('write', taking.then(({ written }) => written), hasFailed)
+          void timed('write', writtenBy(taking), hasFailed)
           return taking
         },
       },
@@ -36,6 +36,9 @@ export function timedStore(store: ChunkStore, told: Timed): ChunkStore {
     remove: (upload) => timed('remove', store.remove(upload)),
   }
 }
+
+/** A write that goes on behind its taking is over when both are. */
+const writtenBy = async (taking: Promise<Taken>): Promise<Written> => (await taking).written
 
 /** The gate, whose waits are timed. A body that is admitted at once did not wait. */
 export const timedGate = <G extends Gate>(gate: G, waited: (seconds: number) => void): G => ({

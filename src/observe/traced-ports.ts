@@ -9,8 +9,8 @@ import type {
   UploadLedger,
   Wait,
   Write,
-  WritesAhead,
   Written,
+  WritesAhead,
 } from '../core/ports.ts'
 import type { Upload } from '../core/upload.ts'
 import type { BeginStep, Step } from './tracing.ts'
@@ -87,14 +87,17 @@ export function tracedLedger(ledger: UploadLedger, begin: BeginStep): UploadLedg
 
 /** The store, whose every use is a step. */
 export function tracedStore(store: ChunkStore, begin: BeginStep): ChunkStore {
-  const { finalize, presign, ahead } = store
+  const { ahead, finalize, presign } = store
   const step = (name: string, attributes = {}) =>
     begin(`store.${name}`, { 'store.name': store.name, ...attributes })
   return {
     ...store,
     writeAt: (write) => traceWrite(step('write', placeOf(write)), write, store.writeAt),
     ...(ahead && {
-      ahead: { ...ahead, takeAt: (write) => traceTaken(step('write', placeOf(write)), write, ahead) },
+      ahead: {
+        ...ahead,
+        takeAt: (write) => traceTake(step('write', placeOf(write)), write, (traced) => ahead.takeAt(traced)),
+      },
     }),
     compareAt: (write) => traceWrite(step('compare', placeOf(write)), write, store.compareAt),
     ...(finalize && { finalize: (upload) => within(step('finalize'), () => finalize(upload)) }),
@@ -120,47 +123,41 @@ function traceWrite<W extends Written>(
   work: (write: Write) => Promise<W>,
 ): Promise<W> {
   if (!step) return work(write)
-  const { turn, waitedMs } = timedTurn(write.turn)
-  return step.run(() => endingWith(step, write, waitedMs, work({ ...write, turn })))
-}
-
-/** One whose bytes are taken before they are in place ends when they are. */
-function traceTaken(step: Step | null, write: Write, ahead: WritesAhead): Promise<Taken> {
-  if (!step) return ahead.takeAt(write)
-  const { turn, waitedMs } = timedTurn(write.turn)
+  let waitedMs = 0
+  const turn: Turn = {
+    enter() {
+      const free = write.turn.enter()
+      if (!free) return undefined
+      const startedAt = performance.now()
+      return free.finally(() => (waitedMs += performance.now() - startedAt))
+    },
+    leave: () => write.turn.leave(),
+  }
   return step.run(async () => {
-    const { bytes, written } = await ahead.takeAt({ ...write, turn })
-    return { bytes, written: endingWith(step, write, waitedMs, written) }
+    try {
+      const written = await work({ ...write, turn })
+      step.note({ bytes: written.bytes, worker_wait_ms: waitedMs, retries: written.retries ?? 0 })
+      step.end(written.failure ?? write.body.cause ?? undefined)
+      return written
+    } catch (error) {
+      step.end(error)
+      throw error
+    }
   })
 }
 
-async function endingWith<W extends Written>(
-  step: Step,
-  { body }: Write,
-  waitedMs: () => number,
-  work: Promise<W>,
-): Promise<W> {
-  try {
-    const written = await work
-    step.note({ bytes: written.bytes, worker_wait_ms: waitedMs(), retries: written.retries ?? 0 })
-    step.end(written.failure ?? body.cause ?? undefined)
-    return written
-  } catch (error) {
-    step.end(error)
-    throw error
-  }
-}
-
-/** Turns that are waited for as ever, and for how long that was. */
-function timedTurn(turn: Turn): { turn: Turn; waitedMs: () => number } {
-  let waitedMs = 0
-  const enter = () => {
-    const free = turn.enter()
-    if (!free) return undefined
-    const startedAt = performance.now()
-    return free.finally(() => (waitedMs += performance.now() - startedAt))
-  }
-  return { turn: { enter, leave: () => turn.leave() }, waitedMs: () => waitedMs }
+/** The same, of a write that goes on while the next one's bytes are taken: its step ends with it. */
+async function traceTake(step: Step | null, write: Write, take: WritesAhead['takeAt']): Promise<Taken> {
+  if (!step) return take(write)
+  return new Promise((resolve, reject) => {
+    const work = async (traced: Write): Promise<Written> => {
+      const taken = await take(traced)
+      resolve({ bytes: taken.bytes, written })
+      return taken.written
+    }
+    const written = traceWrite(step, write, work)
+    written.catch(reject)
+  })
 }
 
 /** By hand: a generator would keep whoever gives up a read waiting for its next bytes. */
