@@ -60,7 +60,9 @@ export function createEventStreams(
         throw throttled('event_stream_limit', 5)
       }
       const stream = start(exchange, limits)
-      const entry = { userId, end: stream.end }
+      // Who takes nothing would hold up the shutdown with what waits for them.
+      const end = () => (res.writableNeedDrain ? void res.destroy() : stream.end())
+      const entry = { userId, end }
       open.add(entry)
       void stream.over.then(() => open.delete(entry))
       return stream

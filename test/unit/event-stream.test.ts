@@ -139,3 +139,18 @@ test('once the streams were ended by a shutdown, none is opened any more', async
   streams.close()
   expect((await come('/a')).text()).toContain('503')
 })
+
+test('who does not take what was sent holds up no shutdown', async () => {
+  const { come, opened, streams } = await useStreams()
+  const { socket } = await come('/a')
+  socket.pause()
+  // More than the kernel takes.
+  for (let n = 0; n < 300; n++) {
+    opened[0]?.send('upload', `u${n}`, 'x'.repeat(100_000))
+    await sleep(1)
+  }
+  let isOver = false
+  void opened[0]?.over.then(() => (isOver = true))
+  streams.close()
+  await eventually(() => isOver, 'the stream is over')
+})
