@@ -89,13 +89,16 @@ function start({ req, res }: Exchange, { heartbeatMs, maxMs }: StreamLimits): Ev
   const flush = () => {
     stalledBeats = 0
     for (const [about, frame] of waiting) {
-      if (res.writableNeedDrain) return
+      if (res.writableNeedDrain || res.writableEnded) return
       waiting.delete(about)
       res.write(frame)
     }
   }
   const beat = () => {
-    if (!res.writableNeedDrain) res.write(':\n\n')
+    // Its end waits behind a pipelined response, which has limits of its own.
+    if (res.writableEnded && res.socket === null) return
+    // Node needs no drain of what has ended, and a write behind the end is an error that nobody catches.
+    if (!res.writableNeedDrain && !res.writableEnded) res.write(':\n\n')
     // Who takes nothing for so long has gone without a word.
     else if ((stalledBeats += 1) > 1) res.destroy()
   }

@@ -154,3 +154,26 @@ test('who does not take what was sent holds up no shutdown', async () => {
   streams.close()
   await eventually(() => isOver, 'the stream is over')
 })
+
+test('a stream that has ended before its client took everything is not written to any more', async () => {
+  const { come, opened } = await useStreams({ heartbeatMs: 20 })
+  const { socket } = await come('/a')
+  socket.pause()
+  for (let n = 0; n < 10; n++) opened[0]?.send('upload', 'u', 'x'.repeat(10_000_000))
+  opened[0]?.end()
+  let isOver = false
+  void opened[0]?.over.then(() => (isOver = true))
+  // A write behind the end is an error that nobody listens for, and ends the process.
+  await eventually(() => isOver, 'who takes nothing is cut off')
+})
+
+test('a stream that ended while it waits behind a pipelined one is told when its turn comes', async () => {
+  const { come, opened } = await useStreams({ heartbeatMs: 20 })
+  const { socket, text } = await come('/a')
+  socket.write('GET /a HTTP/1.1\r\nHost: a\r\n\r\n')
+  await eventually(() => opened.length === 2, 'the second is open')
+  opened[1]?.end()
+  await eventually(() => text().split(':\n\n').length > 5, 'it is time for several signs of life')
+  opened[0]?.end()
+  await eventually(() => text().split('HTTP/1.1 200').length === 3, 'the second is answered')
+})
