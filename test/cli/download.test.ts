@@ -1,6 +1,8 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import path from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
 import { builtCli } from '../support/cli.ts'
 import { clientOf } from '../support/client.ts'
@@ -68,6 +70,35 @@ test.each([
   const { folder, id, env } = await uploaded(Buffer.from('hello'), fileName)
   expect((await cli.run(['download', id, '--json'], { env, cwd: folder })).json).toMatchObject([{ file }])
   expect(await readdir(folder)).toEqual([file])
+})
+
+test('whatever a server says, nothing leads out of the folder, and nothing rules the terminal', async () => {
+  const evil = '../\u001b[2Jx'
+  const shown = { upload_id: evil, file_name: '..', file_size: 0, chunk_size: 1, status: 'COMPLETED' }
+  const row = { ...shown, status: evil, created_at: evil, uploaded_chunks: 0, total_chunks: 1 }
+  const server = createServer((req, res) => {
+    const list = req.url?.includes('?')
+    res.setHeader('Content-Type', 'application/json')
+    if (req.url?.endsWith('/refused')) res.writeHead(409).end(JSON.stringify({ detail: evil }))
+    else
+      res.end(
+        JSON.stringify(
+          list ? { uploads: [row], next_cursor: null } : { ...shown, file_checksum_sha256: null },
+        ),
+      )
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void server.close())
+  const folder = await useFolder()
+  const env = { UPLOAD_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }
+  const said: string[] = []
+  for (const args of [['download', 'any'], ['download', 'refused'], ['list']]) {
+    const { stdout, stderr } = await cli.run(args, { env, cwd: folder })
+    said.push(stdout + stderr)
+  }
+  expect(said).toEqual(['download\n', expect.stringContaining('?[2Jx'), expect.stringContaining('?[2Jx')])
+  expect(said.join('')).not.toContain('\u001b')
+  expect(await readdir(folder)).toEqual(['download'])
 })
 
 test('"-o -" writes the bytes and nothing else to a pipe', async () => {

@@ -38,7 +38,7 @@ export async function download(terminal: Terminal, id: string, options: Download
       }
       const { parallel } = options
       const got = await downloadFile({ send, upload, size, file, parallel, persistence: patient, bar })
-      session.tell({ upload_id: id, file, size, sha256: got.sha256, resumed_at: got.resumedAt }, plain(file))
+      session.tell({ upload_id: id, file, size, sha256: got.sha256, resumed_at: got.resumedAt }, file)
       return EXIT.done
     } finally {
       bar.end()
