@@ -1,4 +1,4 @@
-import type { Admission, ChunkStore, Gate, StoreOperation, Taken, Wait, Written } from '../core/ports.ts'
+import type { Admission, ChunkStore, Gate, StoreOperation, Wait, Written } from '../core/ports.ts'
 
 /** Seconds of one operation of a store, and whether it failed. */
 export type Timed = (store: string, operation: StoreOperation, seconds: number, failed: boolean) => void
@@ -24,7 +24,8 @@ export function timedStore(store: ChunkStore, told: Timed): ChunkStore {
         ...ahead,
         takeAt(write) {
           const taking = ahead.takeAt(write)
-          void timed('write', writtenBy(taking), hasFailed)
+          const written = async () => (await taking).written
+          void timed('write', written(), hasFailed)
           return taking
         },
       },
@@ -36,9 +37,6 @@ export function timedStore(store: ChunkStore, told: Timed): ChunkStore {
     remove: (upload) => timed('remove', store.remove(upload)),
   }
 }
-
-/** A write that goes on behind its taking is over when both are. */
-const writtenBy = async (taking: Promise<Taken>): Promise<Written> => (await taking).written
 
 /** The gate, whose waits are timed. A body that is admitted at once did not wait. */
 export const timedGate = <G extends Gate>(gate: G, waited: (seconds: number) => void): G => ({
