@@ -1,4 +1,4 @@
-import type { Admission, ChunkStore, Gate, StoreOperation, Wait, Written } from '../core/ports.ts'
+import type { Admission, ChunkStore, Gate, StoreOperation, Taken, Wait, Written } from '../core/ports.ts'
 
 /** Seconds of one operation of a store, and whether it failed. */
 export type Timed = (store: string, operation: StoreOperation, seconds: number, failed: boolean) => void
@@ -24,8 +24,7 @@ export function timedStore(store: ChunkStore, told: Timed): ChunkStore {
         ...ahead,
         takeAt(write) {
           const taking = ahead.takeAt(write)
-          const written = async () => (await taking).written
-          void timed('write', written(), hasFailed)
+          void timed('write', writtenBy(taking), hasFailed)
           return taking
         },
       },
@@ -37,6 +36,9 @@ export function timedStore(store: ChunkStore, told: Timed): ChunkStore {
     remove: (upload) => timed('remove', store.remove(upload)),
   }
 }
+
+/** A write that goes on behind its taking is over when both are. */
+const writtenBy = async (taking: Promise<Taken>): Promise<Written> => (await taking).written
 
 /** The gate, whose waits are timed. A body that is admitted at once did not wait. */
 export const timedGate = <G extends Gate>(gate: G, waited: (seconds: number) => void): G => ({

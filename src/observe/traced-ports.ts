@@ -9,8 +9,8 @@ import type {
   UploadLedger,
   Wait,
   Write,
-  WritesAhead,
   Written,
+  WritesAhead,
 } from '../core/ports.ts'
 import type { Upload } from '../core/upload.ts'
 import type { BeginStep, Step } from './tracing.ts'
@@ -94,7 +94,10 @@ export function tracedStore(store: ChunkStore, begin: BeginStep): ChunkStore {
     ...store,
     writeAt: (write) => traceWrite(step('write', placeOf(write)), write, store.writeAt),
     ...(ahead && {
-      ahead: { ...ahead, takeAt: (write) => traceTaking(step('write', placeOf(write)), write, ahead) },
+      ahead: {
+        ...ahead,
+        takeAt: (write) => traceTake(step('write', placeOf(write)), write, (traced) => ahead.takeAt(traced)),
+      },
     }),
     compareAt: (write) => traceWrite(step('compare', placeOf(write)), write, store.compareAt),
     ...(finalize && { finalize: (upload) => within(step('finalize'), () => finalize(upload)) }),
@@ -110,17 +113,6 @@ export function tracedStore(store: ChunkStore, begin: BeginStep): ChunkStore {
     remove: (upload) => within(step('remove'), () => store.remove(upload)),
   }
 }
-
-/** The step ends when the write does, and not with the taking of its bytes. */
-const traceTaking = (step: Step | null, write: Write, ahead: WritesAhead): Promise<Taken> =>
-  new Promise((resolve, reject) => {
-    const work = async (traced: Write) => {
-      const taken = await ahead.takeAt(traced)
-      resolve(taken)
-      return taken.written
-    }
-    traceWrite(step, write, work).catch(reject)
-  })
 
 const placeOf = ({ position, length }: Write) => ({ position, length })
 
@@ -151,6 +143,20 @@ function traceWrite<W extends Written>(
       step.end(error)
       throw error
     }
+  })
+}
+
+/** The same, of a write that goes on while the next one's bytes are taken: its step ends with it. */
+async function traceTake(step: Step | null, write: Write, take: WritesAhead['takeAt']): Promise<Taken> {
+  if (!step) return take(write)
+  return new Promise((resolve, reject) => {
+    const work = async (traced: Write): Promise<Written> => {
+      const taken = await take(traced)
+      resolve({ bytes: taken.bytes, written })
+      return taken.written
+    }
+    const written = traceWrite(step, write, work)
+    written.catch(reject)
   })
 }
 
