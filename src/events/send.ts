@@ -20,6 +20,8 @@ const MOST_ANSWER_BYTES = 64 * 1024
 export const sender =
   ({ secrets, timeoutMs, version }: Sender): Send =>
   async (endpoint, { eventId, body }, signal) => {
+    // Nobody is told of an end that was before.
+    if (signal.aborted) return 'the process ends'
     const ending = new AbortController()
     let late = false
     const end = () => ending.abort()

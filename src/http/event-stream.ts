@@ -1,4 +1,4 @@
-import { throttled } from '../core/errors.ts'
+import { HttpError, throttled, unavailable } from '../core/errors.ts'
 import type { Meter } from '../core/ports.ts'
 import type { Exchange } from './exchange.ts'
 
@@ -15,9 +15,12 @@ export interface EventStream {
 }
 
 export interface EventStreams {
-  /** @throws {HttpError} throttled 429 where as many are open as may be */
+  /**
+   * @throws {HttpError} throttled 429 where as many are open as may be, client_closed where nobody listens any
+   * more, unavailable 503 in a shutdown
+   */
   open(exchange: Exchange): EventStream
-  /** Ends all of them. */
+  /** Ends all of them, and opens no more. */
   close(): void
 }
 
@@ -43,22 +46,29 @@ export function createEventStreams(
   limits: StreamLimits = STREAM_LIMITS,
 ): EventStreams {
   const open = new Set<{ userId: string; end(): void }>()
+  let closed = false
 
   return {
     open(exchange) {
-      const { userId } = exchange
+      const { req, res, userId } = exchange
+      // Who went while the guards were asked is told by no event any more: the stream would stay for good.
+      if (res.destroyed || req.socket.destroyed) throw new HttpError('client_closed')
+      if (closed) throw unavailable('The server is shutting down.')
       const own = [...open].filter((stream) => stream.userId === userId).length
       if (own >= limits.perUser || open.size >= limits.overall) {
         meter.throttled('event_stream_limit')
         throw throttled('event_stream_limit', 5)
       }
       const stream = start(exchange, limits)
-      const entry = { userId, end: stream.end }
+      // Who takes nothing would hold up the shutdown with what waits for them.
+      const end = () => (res.writableNeedDrain ? void res.destroy() : stream.end())
+      const entry = { userId, end }
       open.add(entry)
       void stream.over.then(() => open.delete(entry))
       return stream
     },
     close() {
+      closed = true
       for (const { end } of open) end()
     },
   }
@@ -79,13 +89,16 @@ function start({ req, res }: Exchange, { heartbeatMs, maxMs }: StreamLimits): Ev
   const flush = () => {
     stalledBeats = 0
     for (const [about, frame] of waiting) {
-      if (res.writableNeedDrain) return
+      if (res.writableNeedDrain || res.writableEnded) return
       waiting.delete(about)
       res.write(frame)
     }
   }
   const beat = () => {
-    if (!res.writableNeedDrain) res.write(':\n\n')
+    // Its end waits behind a pipelined response, which has limits of its own.
+    if (res.writableEnded && res.socket === null) return
+    // Node needs no drain of what has ended, and a write behind the end is an error that nobody catches.
+    if (!res.writableNeedDrain && !res.writableEnded) res.write(':\n\n')
     // Who takes nothing for so long has gone without a word.
     else if ((stalledBeats += 1) > 1) res.destroy()
   }

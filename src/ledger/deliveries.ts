@@ -57,9 +57,13 @@ async function claim(
   limit: number,
   leaseMs: number,
 ): Promise<Delivery[]> {
-  const due = Prisma.sql`endpoint = ${endpoint} AND state = 'PENDING' AND due_at_ms <= ${nowMs}`
+  // Asked for once, so that PostgreSQL goes along the index and no further: there may be many that are not due.
+  const now = Prisma.sql`(SELECT ${nowMs})`
   // As a rule there is none, and looking takes no lock.
-  const some = await db.$queryRaw<unknown[]>`SELECT 1 FROM webhook_deliveries WHERE ${due} LIMIT 1`
+  const some = await db.$queryRaw<unknown[]>`
+    SELECT 1 FROM webhook_deliveries
+    WHERE endpoint = ${endpoint} AND state = 'PENDING' AND due_at_ms <= ${now}
+    ORDER BY due_at_ms LIMIT 1`
   if (some.length === 0) return []
   const token = randomUUID()
   // What another process is just taking is passed over. On SQLite only one writes at a time.
@@ -68,7 +72,7 @@ async function claim(
     () => db.$queryRaw<{ seq: bigint; event_id: string; body: string; attempts: number | bigint }[]>`
       WITH mine AS MATERIALIZED (
         SELECT d.seq FROM webhook_deliveries d
-        WHERE d.endpoint = ${endpoint} AND d.state = 'PENDING' AND d.due_at_ms <= ${nowMs}
+        WHERE d.endpoint = ${endpoint} AND d.state = 'PENDING' AND d.due_at_ms <= ${now}
           AND NOT EXISTS (
             SELECT 1 FROM webhook_deliveries e
             WHERE e.upload_id = d.upload_id AND e.endpoint = d.endpoint AND e.seq < d.seq

@@ -11,6 +11,8 @@ export interface Asker {
   readonly uploadId: string
   /** the id of an upload that it may create */
   readonly newId: string
+  /** whether a token for that one upload let them in */
+  readonly byUploadToken: boolean
   readonly route: string
   readonly req: { readonly method: string }
 }
@@ -32,13 +34,21 @@ const ACTIONS = {
   expired: 'expire',
 } as const satisfies Record<LifeEvent['kind'], string>
 
+/** Routes that let others in, of which the database keeps nothing. */
+const GRANTS: Readonly<Record<string, string>> = {
+  'POST /v1/uploads/:id/links': 'create_link',
+  'POST /v1/uploads/:id/tokens': 'create_token',
+}
+
 /** What a route is about, where its refusal is worth a line. */
 const ATTEMPTS: Readonly<Record<string, string>> = {
+  ...GRANTS,
   'POST /v1/uploads/init': 'create',
   'POST /files': 'create',
   'POST /v1/uploads/:id/complete': 'complete',
   'GET /v1/uploads/:id/download': 'download',
   'GET /files/:id': 'download',
+  'GET /v1/links/:token': 'download',
   'DELETE /v1/uploads/:id': 'delete',
   'DELETE /files/:id': 'delete',
 }
@@ -54,18 +64,22 @@ export function createAudit<A extends Asker>(log: Logger, addressOf: (asker: A) 
   const addresses = new WeakMap<A, string>()
 
   /** Who may have brought it about: all of them, where several write to one upload at once. */
-  const causesOf = ({ kind, upload: { id } }: LifeEvent): A[] => {
+  const causesOf = ({ kind, upload: { id, ownerId } }: LifeEvent): A[] => {
     if (kind === 'expired') return []
+    // A stranger names an upload, too, until they are refused.
     const about = [...askers].filter(
-      ({ uploadId, newId, req }) => (uploadId === id || newId === id) && CHANGES.has(req.method),
+      (asker) =>
+        (asker.uploadId === id || asker.newId === id) && asker.userId === ownerId && mayChange(asker),
     )
-    const deleting = about.filter(({ req, route }) => ATTEMPTS[`${req.method} ${route}`] === 'delete')
+    const deleting = about.filter((asker) => ATTEMPTS[rowOf(asker)] === 'delete')
     // What fails its first checks is taken back by the request that created it.
     if (kind === 'deleted' && deleting.length > 0) return deleting
     return about.filter(({ req }) => req.method !== 'DELETE')
   }
   const whoAndWhere = (asker: A) => ({
     ...(asker.userId && { user: asker.userId }),
+    ...(asker.byUploadToken && { by: 'upload_token' }),
+    ...(asker.route === LINK && { by: 'link' }),
     client: addresses.get(asker),
     request_id: asker.requestId,
     ...(asker.traceId !== null && { trace_id: asker.traceId }),
@@ -115,15 +129,20 @@ export function createAudit<A extends Asker>(log: Logger, addressOf: (asker: A) 
   }
 }
 
+const LINK = '/v1/links/:token'
 const CHANGES = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
+
+const rowOf = ({ req, route }: Asker): string => `${req.method} ${route}`
+const mayChange = (asker: Asker): boolean => CHANGES.has(asker.req.method) && !(rowOf(asker) in GRANTS)
 
 type Download = NonNullable<RequestLine['download']>
 
 /** @returns undefined where nothing happened that is to be told here: what succeeds otherwise, the ledger tells */
-function resultOf({ status, download, failure }: RequestLine): string | undefined {
+function resultOf({ method, route, status, download, failure }: RequestLine): string | undefined {
   if (status >= 500 || (failure !== undefined && toHttpError(failure).status >= 500)) return 'failed'
   if (status === 499) return download ? 'broken_off' : undefined
   if (status >= 400) return 'refused'
+  if (`${method} ${route}` in GRANTS) return 'ok'
   if (!download || status === 304) return undefined
   return status === 302 ? 'redirected' : 'ok'
 }

@@ -16,6 +16,9 @@ interface Watched<T> {
   timer: NodeJS.Timeout | undefined
 }
 
+/** Whoever watches much, or makes it change all the time, gets no more of the process than a tenth of its time. */
+const PAUSES_PER_LOOK = 9
+
 /**
  * Looks at something again and again while anybody watches it, and once for all who do.
  * @param look given what it told before; tells null where there is nothing any more, and the same
@@ -24,6 +27,7 @@ interface Watched<T> {
 export function sharedPoll<T>(
   look: (key: string, before: T | null) => Promise<T | null>,
   everyMs: number,
+  nowMs = () => performance.now(),
 ): SharedPoll<T> {
   const watched = new Map<string, Watched<T>>()
 
@@ -36,6 +40,7 @@ export function sharedPoll<T>(
   }
   const turn = async (key: string, entry: Watched<T>): Promise<void> => {
     const before = entry.value
+    const startedAt = nowMs()
     const value = await look(key, before).catch(() => null)
     if (entry.watchers.size === 0) return
     if (value === null) {
@@ -45,7 +50,9 @@ export function sharedPoll<T>(
     entry.value = value
     if (value !== before) for (const watcher of entry.watchers) watcher.see(value)
     // Whoever saw the last they wanted has left.
-    if (entry.watchers.size > 0) entry.timer = setTimeout(() => void turn(key, entry), everyMs)
+    if (entry.watchers.size === 0) return
+    const pauseMs = Math.max(everyMs, (nowMs() - startedAt) * PAUSES_PER_LOOK)
+    entry.timer = setTimeout(() => void turn(key, entry), pauseMs)
   }
 
   return {

@@ -1,6 +1,8 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import path from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
 import { builtCli } from '../support/cli.ts'
 import { clientOf } from '../support/client.ts'
@@ -43,6 +45,62 @@ test('a name that leads out of the folder does not', async () => {
   expect(await readdir(folder)).toEqual(['passwd_'])
 })
 
+test.each(['film.bin', 'film.bin.part'])('a %s that is there already stays as it is', async (there) => {
+  const { folder, id, env } = await uploaded(bytesOf(10))
+  await writeFile(path.join(folder, there), 'mine')
+  const { code, stderr } = await cli.run(['download', id], { env, cwd: folder })
+  expect([code, stderr]).toEqual([1, expect.stringContaining(`${there} is there already`)])
+  expect(await readFile(path.join(folder, there), 'utf8')).toBe('mine')
+  expect(await readdir(folder)).toEqual([there])
+})
+
+test('a file that is named with --output is replaced', async () => {
+  const bytes = bytesOf(10)
+  const { folder, id, env } = await uploaded(bytes)
+  const file = path.join(folder, 'x')
+  await writeFile(file, 'what it was before')
+  expect((await cli.run(['download', id, '-o', file], { env, cwd: folder })).code).toBe(0)
+  expect(await readFile(file)).toEqual(bytes)
+})
+
+test.each([
+  ['-', '-'],
+  ['.profile', '_profile'],
+])('an upload that is called %s becomes a file called %s', async (fileName, file) => {
+  const { folder, id, env } = await uploaded(Buffer.from('hello'), fileName)
+  expect((await cli.run(['download', id, '--json'], { env, cwd: folder })).json).toMatchObject([{ file }])
+  expect(await readdir(folder)).toEqual([file])
+})
+
+test('whatever a server says, nothing leads out of the folder, and nothing rules the terminal', async () => {
+  const evil = '../\u001b[2Jx'
+  const shown = { upload_id: evil, file_name: '..', file_size: 0, chunk_size: 1, status: 'COMPLETED' }
+  const row = { ...shown, status: evil, created_at: evil, uploaded_chunks: 0, total_chunks: 1 }
+  const server = createServer((req, res) => {
+    const list = req.url?.includes('?')
+    res.setHeader('Content-Type', 'application/json')
+    if (req.url?.endsWith('/refused')) res.writeHead(409).end(JSON.stringify({ detail: evil }))
+    else
+      res.end(
+        JSON.stringify(
+          list ? { uploads: [row], next_cursor: null } : { ...shown, file_checksum_sha256: null },
+        ),
+      )
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void server.close())
+  const folder = await useFolder()
+  const env = { UPLOAD_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }
+  const said: string[] = []
+  for (const args of [['download', 'any'], ['download', 'refused'], ['list']]) {
+    const { stdout, stderr } = await cli.run(args, { env, cwd: folder })
+    said.push(stdout + stderr)
+  }
+  expect(said).toEqual(['download\n', expect.stringContaining('?[2Jx'), expect.stringContaining('?[2Jx')])
+  expect(said.join('')).not.toContain('\u001b')
+  expect(await readdir(folder)).toEqual(['download'])
+})
+
 test('"-o -" writes the bytes and nothing else to a pipe', async () => {
   const bytes = Buffer.from('only ASCII, since the output is read as text\n'.repeat(50_000))
   const { id, env } = await uploaded(bytes)
@@ -57,19 +115,12 @@ test('what was broken off goes on with the segments that are missing', async () 
   const proxy = await useHttpProxy(server.url, { fallsSilentAfterBytes: 40 * MIB })
   const file = path.join(folder, 'x')
   const running = cli.start(['download', id, '-o', file, '--url', proxy.url])
-  // Notes of a segment that is there come with its end.
-  await eventually(
-    () =>
-      stat(`${file}.part.json`).then(
-        () => true,
-        () => false,
-      ),
-    'a segment is there',
-  )
+  // A segment is noted at its end.
+  const noted = async (): Promise<{ segments: number[] }> =>
+    JSON.parse(await readFile(`${file}.part.json`, 'utf8').catch(() => '{"segments":[]}'))
+  await eventually(async () => (await noted()).segments.length > 0, 'a segment is there')
   running.child.kill('SIGKILL')
   await running.ended
-  const notes = JSON.parse(await readFile(`${file}.part.json`, 'utf8'))
-  expect(notes.segments.length).toBeGreaterThan(0)
   const { code, json } = await cli.run(['download', id, '-o', file, '--json'], { env })
   expect(code).toBe(0)
   expect(json[0].resumed_at).toBeGreaterThanOrEqual(16 * MIB)

@@ -101,3 +101,11 @@ test('a receiver gets eight events at a time and no more', async () => {
   expect([most > 1, most <= 8]).toEqual([true, true])
   expect(new Set(receiver.received.map(({ event }) => event.id)).size).toBe(60)
 })
+
+test('what was claimed while a shutdown cut all others off is not sent', async () => {
+  const receiver = await useReceiver()
+  const send = sender({ secrets: [Buffer.alloc(32)], timeoutMs: 1_000, version: '0' })
+  const delivery = { seq: 1, eventId: 'an-event', body: '{}', attempts: 0, claim: 'ours' }
+  expect(await send(receiver.url, delivery, AbortSignal.abort())).toBe('the process ends')
+  expect(receiver.received).toEqual([])
+})

@@ -13,6 +13,7 @@ interface Step {
   'Node Type': string
   'Relation Name'?: string
   'Index Cond'?: string
+  'Rows Removed by Filter'?: number
   Plans?: Step[]
 }
 
@@ -64,5 +65,40 @@ describe.skipIf(!postgres.available)('query plans on PostgreSQL', () => {
       const ofTables = sorts.filter((sort) => !stepsOf(sort).some((step) => step['Node Type'] === 'Limit'))
       expect({ sql, ofTables }).toEqual({ sql, ofTables: [] })
     }
+  })
+
+  it('who looks for what is due does not read what waits for later, however much that is', async () => {
+    await onServer(url, async (client) => {
+      await client.query(`
+        INSERT INTO webhook_deliveries (event_id, endpoint, upload_id, body, due_at_ms, recorded_at_ms)
+        SELECT 'later ' || i, 'https://b.example/', 'u' || i, '{}', 9e15, 0 FROM generate_series(1, 20000) i`)
+      await client.query('ANALYZE webhook_deliveries')
+    })
+    const statements: string[] = []
+    const db = recording(await openDb(url), statements)
+    const deliveries = createDeliveries(db)
+    await onServer(url, (client) =>
+      client.query(`
+        INSERT INTO webhook_deliveries (event_id, endpoint, upload_id, body, due_at_ms, recorded_at_ms)
+        VALUES ('now', 'https://b.example/', 'u', '{}', 0, 0)`),
+    )
+    expect(await deliveries.claim('https://b.example/', 8, 1_000)).toHaveLength(1)
+    await db.client.$disconnect()
+    const looks = statements.filter((sql) => sql.includes('due_at_ms <='))
+    expect(looks).toHaveLength(2)
+    await onServer(url, async (client) => {
+      for (const sql of looks) {
+        const values = ["'https://b.example/'", '8', '1000', "'claim'"]
+        const types = sql.includes('UPDATE') ? '(text, bigint, bigint, text)' : '(text)'
+        await client.query(`PREPARE look${types} AS ${sql}`)
+        const given = sql.includes('UPDATE') ? values : values.slice(0, 1)
+        const { rows } = await client.query(
+          `EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE look(${given.join(', ')})`,
+        )
+        await client.query('DEALLOCATE look')
+        const steps = stepsOf(rows[0]['QUERY PLAN'][0].Plan as Step)
+        expect(steps.filter((step) => (step['Rows Removed by Filter'] ?? 0) > 100)).toEqual([])
+      }
+    })
   })
 })

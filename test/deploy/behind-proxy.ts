@@ -12,6 +12,8 @@ import { createByTus, createNatively, offsetOf } from '../support/uploading.ts'
 export interface Proxy {
   /** what its clients reach it by */
   url: string
+  /** of requests; absent where the configuration has none */
+  readLog?(): Promise<string>
   stop(): Promise<void>
 }
 
@@ -48,6 +50,18 @@ export function behindProxy(startProxy: (servers: [string, string]) => Promise<P
     await proxy?.stop()
     await Promise.all(servers.map((server) => server.close()))
     await rm(root, { recursive: true, force: true })
+  })
+
+  test('a link works, and whoever reads the log of the proxy does not find it', async () => {
+    const id = await createByTus(call, 5)
+    await call('PATCH', `/files/${id}`, { headers: patchAt(0), body: 'hello' })
+    const { json } = await call('POST', `/v1/uploads/${id}/links`)
+    const { pathname } = new URL(json.url)
+    expect((await call('GET', pathname)).text).toBe('hello')
+    const { readLog } = proxy
+    if (!readLog) return
+    await eventually(async () => (await readLog()).includes(`${id}/links`), 'the log is written', PATIENCE_MS)
+    expect(await readLog()).not.toContain('/v1/links/')
   })
 
   test('the first bytes of a PATCH count before its last one was sent', async () => {

@@ -23,7 +23,7 @@ async function startNginx(
   const text = changed(await readFile(config, 'utf8'), [
     ...changes,
     [/^pid .*;$/, `pid ${folder}/nginx.pid;\ndaemon off;`],
-    [/access_log .*;$/, 'access_log off;'],
+    [/access_log \S+ /, `access_log ${folder}/access.log `],
     [/^error_log .*;$/, 'error_log stderr warn;'],
   ])
   await writeFile(path.join(folder, 'nginx.conf'), text)
@@ -33,6 +33,7 @@ async function startNginx(
   const running = launch(nginx ?? '', args)
   return {
     url: reached,
+    readLog: () => readFile(path.join(folder, 'access.log'), 'utf8'),
     async stop() {
       await running.stop()
       await rm(folder, { recursive: true, force: true })

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest'
 import { clientOf, download, patchAt, TUS } from '../support/client.ts'
 import { ALICE, BOB, useServer, type TestServer } from '../support/server.ts'
 import { eventually, slowRequest } from '../support/slow-request.ts'
+import { holderOf } from '../support/tokens.ts'
 
 const MIB = 1024 * 1024
 
@@ -148,6 +149,47 @@ test('a download that its client breaks off tells what was sent until then', asy
   expect(server.lines.filter(({ status }) => status === 499)).toHaveLength(2)
   expect(line?.['bytes']).toBeGreaterThan(0)
   expect(line?.['bytes']).toBeLessThan(size)
+})
+
+test('a link is audited when it is made, followed and refused, and never shown', async () => {
+  const server = await start()
+  const file = await uploadHello(server.url)
+  const links = `/v1/uploads/${idOf(file)}/links`
+  const { json } = await clientOf(server.url)('POST', links, { headers: { 'X-Request-ID': 'the-link' } })
+  await clientOf(server.url, BOB)('POST', links)
+  const { pathname } = new URL(json.url)
+  const stranger = clientOf(server.url, null)
+  await stranger('GET', pathname)
+  await stranger('HEAD', pathname)
+  await stranger('GET', `${pathname}x`)
+  const [, , ...lines] = await audited(server, 6)
+  expect(lines).toMatchObject([
+    { action: 'create_link', result: 'ok', user: 'alice', upload_id: idOf(file), request_id: 'the-link' },
+    { action: 'create_link', result: 'refused', user: 'bob', upload_id: idOf(file), status: 403 },
+    { action: 'download', result: 'ok', by: 'link', owner: 'alice', file_name: 'a.txt', bytes: 5 },
+    { action: 'download', result: 'refused', by: 'link', status: 404 },
+  ])
+  for (const line of lines.slice(2)) expect(line).not.toHaveProperty('user')
+  expect(JSON.stringify(server.lines)).not.toContain(pathname.split('.').at(-1))
+})
+
+test('what the holder of a token brings about is told as that, and the token is never shown', async () => {
+  const server = await start()
+  const { json: upload } = await clientOf(server.url)('POST', '/v1/uploads/init', {
+    body: { file_name: 'b', file_size: 3 },
+  })
+  const path = `/v1/uploads/${upload.upload_id}`
+  const { token } = (await clientOf(server.url)('POST', `${path}/tokens`)).json
+  const holder = holderOf(server.url, token)
+  await holder('PUT', `${path}/chunks/0`, { body: 'abc' })
+  await holder('POST', `${path}/complete`)
+  const [, ...lines] = await audited(server, 3)
+  expect(lines).toMatchObject([
+    { action: 'create_token', result: 'ok', user: 'alice', upload_id: upload.upload_id },
+    { action: 'complete', result: 'ok', user: 'alice', by: 'upload_token' },
+  ])
+  expect(lines[0]).not.toHaveProperty('by')
+  expect(JSON.stringify(server.lines)).not.toContain(token)
 })
 
 test('what is refused is audited with its error: a stranger, another user, an early completion', async () => {

@@ -96,3 +96,84 @@ test('closing ends them all', async () => {
   await Promise.all(opened.map(({ over }) => over))
   for (const { text } of visitors) await eventually(() => text().endsWith('0\r\n\r\n'), 'it ends properly')
 })
+
+test('a client that went while it was found out who it is gets no stream, and keeps no place', async () => {
+  const streams = createEventStreams({ throttled: () => {} }, LIMITS)
+  const outcomes: string[] = []
+  let letIn = () => {}
+  const allowed = new Promise<void>((resolve) => (letIn = resolve))
+  const server = createServer((req, res) => {
+    const open = () => {
+      try {
+        streams.open({ req, res, userId: 'a' } as unknown as Exchange)
+        outcomes.push('open')
+      } catch (error) {
+        outcomes.push((error as HttpError).code)
+        res.destroy()
+      }
+    }
+    void allowed.then(open)
+  })
+  let gone = 0
+  server.on('connection', (socket) => socket.once('close', () => (gone += 1)))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => void server.close())
+  const { port } = server.address() as AddressInfo
+  const sockets = [1, 2, 3].map(() => connect(port, '127.0.0.1'))
+  for (const socket of sockets) {
+    const asked = once(server, 'request')
+    socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    await asked
+    socket.destroy()
+  }
+  await eventually(() => gone === sockets.length, 'they are gone')
+  letIn()
+  await eventually(() => outcomes.length === sockets.length, 'each was found out')
+  // A place that was kept would be missing for the third.
+  expect(outcomes).toEqual(['client_closed', 'client_closed', 'client_closed'])
+})
+
+test('once the streams were ended by a shutdown, none is opened any more', async () => {
+  const { come, streams } = await useStreams()
+  streams.close()
+  expect((await come('/a')).text()).toContain('503')
+})
+
+test('who does not take what was sent holds up no shutdown', async () => {
+  const { come, opened, streams } = await useStreams()
+  const { socket } = await come('/a')
+  socket.pause()
+  // More than the kernel takes.
+  for (let n = 0; n < 300; n++) {
+    opened[0]?.send('upload', `u${n}`, 'x'.repeat(100_000))
+    await sleep(1)
+  }
+  let isOver = false
+  void opened[0]?.over.then(() => (isOver = true))
+  streams.close()
+  await eventually(() => isOver, 'the stream is over')
+})
+
+test('a stream that has ended before its client took everything is not written to any more', async () => {
+  const { come, opened } = await useStreams({ heartbeatMs: 20 })
+  const { socket } = await come('/a')
+  socket.pause()
+  for (let n = 0; n < 10; n++) opened[0]?.send('upload', 'u', 'x'.repeat(10_000_000))
+  opened[0]?.end()
+  let isOver = false
+  void opened[0]?.over.then(() => (isOver = true))
+  // A write behind the end is an error that nobody listens for, and ends the process.
+  await eventually(() => isOver, 'who takes nothing is cut off')
+})
+
+test('a stream that ended while it waits behind a pipelined one is told when its turn comes', async () => {
+  const { come, opened } = await useStreams({ heartbeatMs: 20 })
+  const { socket, text } = await come('/a')
+  socket.write('GET /a HTTP/1.1\r\nHost: a\r\n\r\n')
+  await eventually(() => opened.length === 2, 'the second is open')
+  opened[1]?.end()
+  await eventually(() => text().split(':\n\n').length > 5, 'it is time for several signs of life')
+  opened[0]?.end()
+  await eventually(() => text().split('HTTP/1.1 200').length === 3, 'the second is answered')
+})

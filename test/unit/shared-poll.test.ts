@@ -71,3 +71,18 @@ test.each([
   await eventually(() => watchers.every(({ told }) => told.includes(null)), 'they are sent away')
   for (const { told } of watchers) expect(told).toEqual([1, null])
 })
+
+test('after a look that took long there is none for nine times as long', async () => {
+  let now = 0
+  let looks = 0
+  const look = async () => {
+    now += 60_000
+    return (looks += 1)
+  }
+  const poll = sharedPoll<number>(look, EVERY_MS, () => now)
+  const leave = poll.watch('a', note())
+  await eventually(() => looks > 0, 'it is looked at')
+  await new Promise((resolve) => setTimeout(resolve, 10 * EVERY_MS))
+  leave()
+  expect(looks).toBe(1)
+})

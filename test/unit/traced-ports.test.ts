@@ -1,6 +1,7 @@
-import { expect, test } from 'vitest'
-import type { ChunkStore, Turn, Write } from '../../src/core/ports.ts'
+import { expect, test, vi } from 'vitest'
+import type { ChunkStore, Turn, Write, Written } from '../../src/core/ports.ts'
 import type { Upload } from '../../src/core/upload.ts'
+import { timedStore } from '../../src/observe/timed-ports.ts'
 import { tracedStore } from '../../src/observe/traced-ports.ts'
 import type { BeginStep } from '../../src/observe/tracing.ts'
 
@@ -102,4 +103,26 @@ test('a free worker costs a traced write no promise, and a busy one is waited fo
   expect(entered).toEqual([undefined])
   expect([calls, left]).toEqual([2, 1])
   expect(told).toMatchObject([{ notes: { position: 7, bytes: 3, retries: 0 }, ended: 1 }])
+})
+
+test('a write whose bytes are taken before they are in place is timed and traced until they are', async () => {
+  const { begin, told } = steps()
+  const times: unknown[] = []
+  let place = (_written: Written) => {}
+  const written = new Promise<Written>((resolve) => (place = resolve))
+  const ahead = { cells: 2, takeAt: async () => ({ bytes: 3, written }) }
+  const timed = timedStore(storeOf({ ahead }), (name, operation, _seconds, failed) =>
+    times.push([name, operation, failed]),
+  )
+  const store = tracedStore(timed, begin)
+  expect(store.ahead?.cells).toBe(2)
+  const write = { upload, position: 7, length: 3, body: { cause: null } } as unknown as Write
+  const taken = await store.ahead?.takeAt(write)
+  expect(taken?.bytes).toBe(3)
+  expect([times, told.map(({ ended }) => ended)]).toEqual([[], [0]])
+  const failure = new Error('the bucket is away')
+  place({ bytes: 0, failure })
+  expect(await taken?.written).toEqual({ bytes: 0, failure })
+  await vi.waitFor(() => expect(times).toEqual([['local', 'write', true]]))
+  expect(told).toMatchObject([{ name: 'store.write', notes: { position: 7, bytes: 0 }, ended: 1, failure }])
 })

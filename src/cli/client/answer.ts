@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { EXIT, Failure } from '../failure.ts'
+import { plain } from '../terminal/words.ts'
 import { headerOf } from './connection.ts'
 
 /** More than this no answer of ours has that is not a file. */
@@ -53,7 +54,8 @@ function wordsOf(text: string, status: number): string {
   const ours = told !== null
   if (status === 413 && !ours)
     return 'A proxy in front of the server takes no body of this size; try a smaller --chunk-size'
-  return told ?? WORDS[status] ?? 'The server answered'
+  // What it says may be told by whoever is between us.
+  return told === null ? (WORDS[status] ?? 'The server answered') : plain(told)
 }
 
 /** Where an answer has none of its own, as that to a HEAD. */

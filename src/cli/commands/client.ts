@@ -2,6 +2,7 @@ import { connect, type Connection } from '../client/connection.ts'
 import type { Persistence } from '../client/persist.ts'
 import { EXIT, Failure } from '../failure.ts'
 import type { Terminal } from '../terminal/output.ts'
+import { plain } from '../terminal/words.ts'
 import { loudnessOf, showProgress, type Progress } from '../terminal/progress.ts'
 
 /** Options of every command that talks to a server. */
@@ -62,7 +63,7 @@ export function openSession(terminal: Terminal, options: ServerOptions, sockets 
         ),
     },
     tell(result, line) {
-      progress.beside(() => stdout.write(`${options.json ? JSON.stringify(result) : line}\n`))
+      progress.beside(() => stdout.write(`${options.json ? JSON.stringify(result) : plain(line)}\n`))
     },
     close() {
       progress.stop()

@@ -36,13 +36,15 @@ export async function list(terminal: Terminal, options: ListOptions): Promise<nu
   }
 }
 
-const rowOf = (upload: Shown): string[] => [
+const rowOf = (upload: Shown): string[] => cellsOf(upload).map(plain)
+
+const cellsOf = (upload: Shown): string[] => [
   upload.upload_id,
   upload.status.padEnd(11),
   sizeWords(upload).padStart(8),
   shareOf(upload).padStart(5),
   upload.created_at.replace(/\.\d+Z$/, 'Z'),
-  plain(upload.file_name),
+  upload.file_name,
 ]
 
 const sizeWords = ({ file_size: size }: Shown): string => (size === null ? '?' : bytesWords(size))

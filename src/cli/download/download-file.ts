@@ -31,10 +31,10 @@ export interface Downloaded {
 
 export const pathOf = (id: string): string => `/v1/uploads/${encodeURIComponent(id)}/download`
 
-/** What the server calls it, without anything that leads out of the folder. */
+/** What the server calls it, without anything that leads out of the folder, hides, or is read by a shell at its start. */
 export const safeName = (upload: Shown): string => {
   const name = path.posix.basename(upload.file_name.replaceAll('\\', '/')).replace(/\p{Cc}/gu, '_')
-  return name === '' || name === '.' || name === '..' ? upload.upload_id : name
+  return /^\.*$/.test(name) ? 'download' : name.replace(/^\./, '_')
 }
 
 /** Fetches a file in segments, those that are missing, and gives it its name once it is whole and checked. */

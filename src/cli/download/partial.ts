@@ -1,4 +1,5 @@
-import { open, readFile, rename, rm, type FileHandle } from 'node:fs/promises'
+import { lstat, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises'
+import { Failure } from '../failure.ts'
 import { writeWhole } from '../upload/state.ts'
 
 /** A file on its way down: its bytes, and which of its segments are there. */
@@ -21,16 +22,16 @@ interface Notes {
   segments: number[]
 }
 
-/** The bytes are beside the file that they will be, so that giving them its name is one step. */
+/**
+ * The bytes are beside the file that they will be, so that giving them its name is one step.
+ * @throws {Failure} where something lies there that is none of ours
+ */
 export async function openPartial(file: string, version: string): Promise<Partial> {
   const bytes = `${file}.part`
   const notesFile = `${file}.part.json`
   const notes = await readNotes(notesFile)
   let known = version
   const done = new Set(notes?.version === version ? notes.segments : [])
-  const handle = await openBytes(bytes, done)
-  // What is left of another file may be longer than this one.
-  if (done.size === 0) await handle.truncate(0)
   // Notes are written one after the other, each with all that is known by then.
   let writing = Promise.resolve()
   const write = () => {
@@ -39,6 +40,13 @@ export async function openPartial(file: string, version: string): Promise<Partia
     )
     return writing
   }
+  // They are there before the bytes, so that bytes without any are not ours: other programs use this ending, too.
+  if (notes === null && (await isThere(bytes)))
+    throw new Failure(`${bytes} is there already, and is no download of this program: move it away.`)
+  if (notes === null) await write()
+  const handle = await openBytes(bytes, done)
+  // What is left of another file may be longer than this one.
+  if (done.size === 0) await handle.truncate(0)
   return {
     done,
     handle,
@@ -72,10 +80,16 @@ async function openBytes(file: string, done: Set<number>): Promise<FileHandle> {
   }
 }
 
+export const isThere = (file: string): Promise<boolean> =>
+  lstat(file).then(
+    () => true,
+    () => false,
+  )
+
 async function readNotes(file: string): Promise<Notes | null> {
   try {
-    const notes = JSON.parse(await readFile(file, 'utf8')) as Notes
-    return Array.isArray(notes.segments) ? notes : null
+    const notes = JSON.parse(await readFile(file, 'utf8')) as Notes | null
+    return Array.isArray(notes?.segments) ? notes : null
   } catch (error) {
     if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === 'ENOENT') return null
     throw error
