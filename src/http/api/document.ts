@@ -14,6 +14,9 @@ type Row = readonly [method: string, path: string, ...rest: unknown[]]
 const PATH_FIELDS: Readonly<Record<string, { name: string; schema: z.ZodType }>> = {
   id: { name: 'upload_id', schema: uploadId },
   index: { name: 'chunk_index', schema: chunkIndex },
+  token: { name: 'token', schema: z.string().describe('As it stands in the URL of the link.') },
+  event_id: { name: 'event_id', schema: z.uuid() },
+  file: { name: 'file', schema: z.string().describe('As the page names it.') },
 }
 
 /**
@@ -70,7 +73,8 @@ function variantsOf(path: string): string[] {
   return optional === undefined ? [path] : [before, before + optional]
 }
 
-const templateOf = (path: string): string =>
+/** A path as OpenAPI writes it. */
+export const templateOf = (path: string): string =>
   path.replace(/:(\w+)/g, (_whole, key: string) => `{${pathField(key).name}}`)
 
 function pathField(key: string) {
@@ -191,6 +195,11 @@ const SECURITY_SCHEMES = {
     scheme: 'bearer',
     description: 'The same key; or, by `AUTH_MODE`, a signed token (JWT) whose `sub` is the user.',
   },
+  uploadToken: {
+    type: 'http',
+    scheme: 'bearer',
+    description: 'A token that the owner of the upload had made for it. It may stand in `X-API-Key`, too.',
+  },
   metricsToken: {
     type: 'http',
     scheme: 'bearer',
@@ -201,7 +210,9 @@ const SECURITY_SCHEMES = {
 const USER = [{ apiKey: [] }, { bearer: [] }]
 const SECURITY: Readonly<Record<Operation['who'], Json[]>> = {
   anybody: [],
+  link: [],
   user: USER,
+  sender: [...USER, { uploadToken: [] }],
   owner: USER,
   admin: USER,
   scraper: [{ metricsToken: [] }, {}],

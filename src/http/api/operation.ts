@@ -12,7 +12,7 @@ export interface Operation {
   /** what the summary leaves open, as Markdown */
   description?: string
   /** who may come; it brings the refusals that go with it */
-  who: 'anybody' | 'user' | 'owner' | 'admin' | 'scraper'
+  who: 'anybody' | 'link' | 'user' | 'sender' | 'owner' | 'admin' | 'scraper'
   /** fields of the query */
   query?: { readonly shape: Fields }
   /** headers of the request that mean something to this route, beyond the key */

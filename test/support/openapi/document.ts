@@ -1,5 +1,5 @@
 import { routes, type App } from '../../../src/app.ts'
-import { createDocument } from '../../../src/http/api/document.ts'
+import { createDocument, templateOf } from '../../../src/http/api/document.ts'
 
 /** Nothing of it is called: the table is built, and described. */
 export const table = routes({
@@ -37,10 +37,7 @@ export const document = createDocument(table, 'test') as unknown as Described
 /** By the rows of the table; one that stands for two paths has the same operation at both. */
 export const operations = new Map<string, DescribedOperation | undefined>(
   table.map(([method, path]) => {
-    const template = path
-      .replace(/\{.*\}/, '')
-      .replace(':id', '{upload_id}')
-      .replace(':index', '{chunk_index}')
+    const template = templateOf(path.replace(/\{.*\}/, ''))
     return [`${method} ${path}`, document.paths[template]?.[method.toLowerCase()]] as const
   }),
 )
