@@ -8,6 +8,7 @@ import { guessCounter, type GuessOptions } from './guesses.ts'
 import { parse } from './parse.ts'
 import { linkRequestUpTo, type linkAnswer } from './sharing-schemas.ts'
 import type { Signer } from './signer.ts'
+import { unlessGone } from './unless-gone.ts'
 
 /** Names the version, too. */
 const PURPOSE = 'link1'
@@ -67,5 +68,6 @@ export const followLink =
     const { req, res, uploadId, asAttachment } = exchange
     const download = downloadOf(await uploads.get(uploadId))
     if (req.method === 'GET') exchange.download = download
-    await serveFile(req, res, download, uploads, stallTimeoutMs, { asAttachment, headers: HEADERS })
+    const how = { asAttachment, headers: HEADERS }
+    await unlessGone(uploads, uploadId, serveFile(req, res, download, uploads, stallTimeoutMs, how))
   }
