@@ -68,8 +68,11 @@ test('every link from a page to a file or a heading of the project leads to one'
   expect(broken).toEqual([])
 })
 
-test('the index of docs/ names every page of it', () => {
-  const index = readFileSync(path.join(DOCS, 'README.md'), 'utf8')
-  const missing = readdirSync(DOCS).filter((page) => page !== 'README.md' && !index.includes(`](${page}`))
-  expect(missing).toEqual([])
+test.each([
+  ['docs/README.md', ''],
+  ['README.md', 'docs/'],
+])('%s names every page of docs/', (index, folder) => {
+  const text = readFileSync(path.join(ROOT, index), 'utf8')
+  const pages = readdirSync(DOCS).filter((page) => page !== path.relative(DOCS, path.join(ROOT, index)))
+  expect(pages.filter((page) => !text.includes(`](${folder}${page}`))).toEqual([])
 })

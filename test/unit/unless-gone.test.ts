@@ -5,7 +5,9 @@ import { unlessGone } from '../../src/http/unless-gone.ts'
 
 const there = { get: async () => ({}) as Upload }
 const deleted = { get: () => Promise.reject(new HttpError('not_found')) }
-const failing = (error: Error) => Promise.reject(error)
+const failing = async (reason: Error): Promise<void> => {
+  throw reason
+}
 
 test('a file that was deleted before it could be opened is 404', async () => {
   await expect(unlessGone(deleted, 'id', failing(new Error('ENOENT')))).rejects.toThrow(

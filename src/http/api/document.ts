@@ -4,6 +4,7 @@ import { uploadId, chunkIndex } from '../native-schemas.ts'
 import { GROUPS } from './groups.ts'
 import type { Fields, Group, Operation, Reply } from './operation.ts'
 import { refusalsOf, type Refusal } from './refusals.ts'
+import { WEBHOOK } from './webhook.ts'
 
 type Json = Record<string, unknown>
 
@@ -44,6 +45,7 @@ export function createDocument(table: readonly Row[], version: string): Json {
     servers: [{ url: '.' }],
     tags: GROUPS.map(({ name, description }) => ({ name, description })),
     paths,
+    webhooks: { [WEBHOOK.id]: { post: webhookOf(WEBHOOK) } },
     components: {
       schemas: componentSchemas(),
       headers: { 'X-Request-ID': fieldOf(requestId) },
@@ -119,10 +121,30 @@ const parameter = (place: string, name: string, schema: z.ZodType): Json => ({
   ...fieldOf(schema),
 })
 
-const replyOf = ({ words, headers = {}, content }: Reply): Json => ({
+const replyOf = ({ words, headers = {}, content, events }: Reply): Json => ({
   description: words,
   headers: headersOf(headers),
-  ...(content !== undefined && { content: contentOf(content) }),
+  ...(content !== undefined && { content: events ? streamOf(events) : contentOf(content) }),
+})
+
+/** OpenAPI 3.1 has no words for the events of a stream. */
+const streamOf = (events: NonNullable<Reply['events']>): Json => ({
+  'text/event-stream': {
+    schema: { type: 'string' },
+    'x-events': Object.fromEntries(Object.entries(events).map(([name, data]) => [name, reference(data)])),
+  },
+})
+
+const webhookOf = ({ id, summary, description, headers, body }: typeof WEBHOOK): Json => ({
+  operationId: id,
+  summary,
+  description,
+  parameters: Object.entries(headers).map(([name, schema]) => parameter('header', name, schema)),
+  requestBody: { required: true, content: contentOf(body) },
+  responses: {
+    '2XX': { description: 'Taken. What the body says does not matter.' },
+    default: { description: 'Not taken: it is sent again later. Redirects are not followed.' },
+  },
 })
 
 const refusedBy = ({ words, headers, codes, told }: Refusal): Json => ({

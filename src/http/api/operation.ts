@@ -34,6 +34,8 @@ export interface Reply {
   headers?: Fields
   /** JSON of a named schema, or something else of the media type; without it there is no body */
   content?: z.ZodObject | string
+  /** of server-sent events: the data of each, by its name */
+  events?: Readonly<Record<string, z.ZodObject>>
 }
 
 /** Operations that belong together, by method and path as they stand in the table of routes. */

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { limitsAnswer } from '../watching-schemas.ts'
+import { limitsAnswer, listReady, loadView, uploadGone, uploadProgress } from '../watching-schemas.ts'
 import type { Fields, Group, Reply } from './operation.ts'
 
 const HEADERS: Fields = {
@@ -8,11 +8,12 @@ const HEADERS: Fields = {
   'X-Accel-Buffering': z.literal('no').describe('nginx would gather the events.'),
 }
 
-const STREAM: Reply = {
+const streamOf = (events: Reply['events'] & {}): Reply => ({
   words: 'A stream that stays open.',
   headers: HEADERS,
   content: 'text/event-stream',
-}
+  events,
+})
 
 const COMMON =
   'Server-sent events; the data of each is JSON of the schema that is named here. A comment comes every 15 ' +
@@ -31,7 +32,7 @@ export const watchingGroup: Group = {
         '`upload` (`UploadProgress`) at once and with each change; at last `end` or `removed` (`UploadGone`): ' +
         `it is finished, or it was deleted or has expired.\n\n${COMMON}`,
       who: 'owner',
-      replies: { 200: STREAM },
+      replies: { 200: streamOf({ upload: uploadProgress, end: uploadGone, removed: uploadGone }) },
     },
     'GET /v1/events': {
       id: 'watchUploads',
@@ -41,7 +42,9 @@ export const watchingGroup: Group = {
         'what is new or changes, and `removed` (`UploadGone`); `load` (`Load`) at once and when it changes.' +
         `\n\n${COMMON}`,
       who: 'user',
-      replies: { 200: STREAM },
+      replies: {
+        200: streamOf({ upload: uploadProgress, ready: listReady, removed: uploadGone, load: loadView }),
+      },
     },
     'GET /v1/limits': {
       id: 'showLimits',

@@ -11,6 +11,7 @@ export const table = routes({
 
 export interface Described {
   paths: Record<string, Record<string, DescribedOperation>>
+  webhooks: Record<string, Record<string, Pick<DescribedOperation, 'parameters'>>>
   components: { headers: Record<string, DescribedField>; schemas: Record<string, object> }
 }
 
@@ -24,7 +25,7 @@ export interface DescribedOperation {
 export interface DescribedResponse {
   description: string
   headers: Record<string, DescribedField | { $ref: string }>
-  content?: Record<string, { schema: object }>
+  content?: Record<string, { schema: object; 'x-events'?: Record<string, object> }>
 }
 
 export interface DescribedField {
