@@ -23,6 +23,7 @@ import { traceIdOf } from './core/traceparent.ts'
 import * as reference from './http/reference.ts'
 import { overrideMethod } from './http/tus-request.ts'
 import { createTus, type TusOptions } from './http/tus.ts'
+import { unlessGone } from './http/unless-gone.ts'
 import { makeToken } from './http/upload-tokens.ts'
 import * as webhooks from './http/webhooks.ts'
 import type { RequestLine } from './observe/log.ts'
@@ -154,7 +155,7 @@ const downloads =
     const { req, res, uploadId } = exchange
     const download = downloadOf(await uploads.get(uploadId))
     if (req.method === 'GET') exchange.download = download
-    await serveFile(req, res, download, uploads, stallTimeoutMs)
+    await unlessGone(uploads, uploadId, serveFile(req, res, download, uploads, stallTimeoutMs))
   }
 
 /** What answers while the process drains. */

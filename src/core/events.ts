@@ -1,12 +1,14 @@
 import type { Upload } from './upload.ts'
 import { view } from './view.ts'
 
-export type EventType =
-  | 'upload.created'
-  | 'upload.completed'
-  | 'upload.failed'
-  | 'upload.expired'
-  | 'upload.deleted'
+export const EVENT_TYPES = [
+  'upload.created',
+  'upload.completed',
+  'upload.failed',
+  'upload.expired',
+  'upload.deleted',
+] as const
+export type EventType = (typeof EVENT_TYPES)[number]
 
 /** What became of an upload; `upload` is as it is since. */
 export interface Happening {

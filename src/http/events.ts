@@ -1,3 +1,4 @@
+import type { z } from 'zod'
 import { HttpError } from '../core/errors.ts'
 import type { Progress } from '../core/progress.ts'
 import { publicStatus } from '../core/upload.ts'
@@ -5,7 +6,8 @@ import type { Uploads } from '../uploads/use-cases.ts'
 import { WATCHED_UPLOADS } from '../uploads/watch.ts'
 import type { EventStream, EventStreams } from './event-stream.ts'
 import type { Handler } from './exchange.ts'
-import { loadView, type Load } from './limits.ts'
+import { loadOf, type Load } from './limits.ts'
+import type { listReady, uploadGone, uploadProgress } from './watching-schemas.ts'
 import { view } from '../core/view.ts'
 
 const LOAD_MS = 2_000
@@ -51,8 +53,8 @@ export const watchList =
           const known = new Set(before ?? [])
           // Oldest first, as they were created.
           for (const progress of now.toReversed()) if (!known.has(progress)) tell(progress)
-          if (before === null) events.send('ready', 'ready', { has_more: now.length === WATCHED_UPLOADS })
-          else for (const id of removedFrom(before, now)) events.send('removed', id, { upload_id: id })
+          if (before === null) events.send('ready', 'ready', readyOf(now))
+          else for (const id of removedFrom(before, now)) events.send('removed', id, goneOf(id))
           before = now
         },
         end: events.end,
@@ -82,14 +84,14 @@ const isGone = (error: unknown): boolean =>
   error instanceof HttpError && (error.code === 'not_found' || error.code === 'gone')
 
 function leave(events: EventStream, event: 'end' | 'removed', id: string): void {
-  events.send(event, `${event} ${id}`, { upload_id: id })
+  events.send(event, `${event} ${id}`, goneOf(id))
   events.end()
 }
 
 function tellLoad(events: EventStream, load: () => Load): () => void {
   let told = ''
   const tell = () => {
-    const now = loadView(load())
+    const now = loadOf(load())
     if (JSON.stringify(now) === told) return
     told = JSON.stringify(now)
     events.send('load', 'load', now)
@@ -108,9 +110,20 @@ function removedFrom(before: readonly Progress[], now: readonly Progress[]): str
     .map(({ upload }) => upload.id)
 }
 
-const progressView = ({ upload, spans, receivedBytes, bytesPerSecond }: Progress) => ({
+const readyOf = (now: readonly Progress[]): z.output<typeof listReady> => ({
+  has_more: now.length === WATCHED_UPLOADS,
+})
+
+const goneOf = (id: string): z.output<typeof uploadGone> => ({ upload_id: id })
+
+const progressView = ({
+  upload,
+  spans,
+  receivedBytes,
+  bytesPerSecond,
+}: Progress): Readonly<z.output<typeof uploadProgress>> => ({
   ...view(upload),
   received_bytes: receivedBytes,
-  received_chunks: spans,
+  received_chunks: spans.map(([first, last]) => [first, last]),
   bytes_per_second: bytesPerSecond,
 })

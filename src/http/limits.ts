@@ -1,4 +1,6 @@
+import type { z } from 'zod'
 import type { Handler } from './exchange.ts'
+import type { limitsAnswer, loadView } from './watching-schemas.ts'
 
 /** What the process holds its users to. */
 export interface Limits {
@@ -24,7 +26,7 @@ export const showLimits =
   (limits: Limits, load: () => Load): Handler =>
   ({ res, userId }) => {
     res.setHeader('Cache-Control', 'no-store')
-    res.json({
+    const answer: z.output<typeof limitsAnswer> = {
       user_id: userId,
       chunk_size_bytes: limits.chunkSizeBytes,
       max_upload_bytes: limits.maxUploadBytes,
@@ -33,11 +35,12 @@ export const showLimits =
       max_inflight_chunks_per_upload: limits.maxInflightChunksPerUpload,
       max_global_inflight_chunks: limits.maxGlobalInflightChunks,
       task_queue_maxsize: limits.taskQueueMaxsize,
-      load: loadView(load()),
-    })
+      load: loadOf(load()),
+    }
+    res.json(answer)
   }
 
-export const loadView = ({ inflight, queued, busy, workers }: Load) => ({
+export const loadOf = ({ inflight, queued, busy, workers }: Load): z.output<typeof loadView> => ({
   inflight_chunks: inflight,
   task_queue_depth: queued,
   worker_busy_count: busy,

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import type { z } from 'zod'
 import { HttpError } from '../core/errors.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
 import { baseUrlOf, type PublicUrl } from './base-url.ts'
@@ -6,7 +6,9 @@ import { downloadOf, serveFile } from './download.ts'
 import type { Guard, Handler } from './exchange.ts'
 import { guessCounter, type GuessOptions } from './guesses.ts'
 import { parse } from './parse.ts'
+import { linkRequestUpTo, type linkAnswer } from './sharing-schemas.ts'
 import type { Signer } from './signer.ts'
+import { unlessGone } from './unless-gone.ts'
 
 /** Names the version, too. */
 const PURPOSE = 'link1'
@@ -19,25 +21,20 @@ export interface LinkOptions {
   linkMaxSeconds: number
 }
 
-const linkRequest = (maxSeconds: number) =>
-  z.object({
-    expires_in: z.number().int().min(1).max(maxSeconds).nullish(),
-    disposition: z.enum(['attachment', 'inline']).nullish(),
-  })
-
 /** A URL that gives the file to whoever has it, for a while, once the upload is complete. */
 export const makeLink =
   (uploads: Uploads, options: LinkOptions, publicUrl: PublicUrl): Handler =>
   async ({ req, res, uploadId }) => {
     const { signer, now, linkDefaultSeconds, linkMaxSeconds } = options
-    const wanted = parse(linkRequest(linkMaxSeconds), req.body)
+    const wanted = parse(linkRequestUpTo(linkMaxSeconds), req.body)
     await uploads.get(uploadId)
     const ends = Math.floor(now().getTime() / 1000) + (wanted.expires_in ?? linkDefaultSeconds)
     const token = await signer.sign(PURPOSE, [uploadId, String(ends), wanted.disposition ?? 'attachment'])
-    res.status(201).json({
+    const answer: z.output<typeof linkAnswer> = {
       url: `${baseUrlOf(req, publicUrl)}/v1/links/${token}`,
       expires_at: new Date(ends * 1000).toISOString(),
-    })
+    }
+    res.status(201).json(answer)
   }
 
 /**
@@ -71,5 +68,6 @@ export const followLink =
     const { req, res, uploadId, asAttachment } = exchange
     const download = downloadOf(await uploads.get(uploadId))
     if (req.method === 'GET') exchange.download = download
-    await serveFile(req, res, download, uploads, stallTimeoutMs, { asAttachment, headers: HEADERS })
+    const how = { asAttachment, headers: HEADERS }
+    await unlessGone(uploads, uploadId, serveFile(req, res, download, uploads, stallTimeoutMs, how))
   }

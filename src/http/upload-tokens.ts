@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import type { z } from 'zod'
 import { HttpError } from '../core/errors.ts'
 import { isOpen, publicStatus } from '../core/upload.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
@@ -6,22 +6,18 @@ import type { Caller } from './auth.ts'
 import { baseUrlOf, type PublicUrl } from './base-url.ts'
 import type { Handler } from './exchange.ts'
 import { parse } from './parse.ts'
+import { tokenRequest, type tokenAnswer } from './sharing-schemas.ts'
 import type { Signer } from './signer.ts'
 
 /** Names the version, too. */
 const PURPOSE = 'upload1'
 /** In place of a time, in a token that lives as long as its upload. */
 const WITH_UPLOAD = '0'
-const MAX_SECONDS = 315_360_000
 
 export interface TokenOptions {
   signer: Signer
   now: () => Date
 }
-
-const tokenRequest = z.object({
-  expires_in: z.number().int().min(1).max(MAX_SECONDS).nullish(),
-})
 
 /** A token by which its holder goes on with one upload, in either dialect, and does nothing else. */
 export const makeToken =
@@ -37,7 +33,7 @@ export const makeToken =
     const ends = seconds ? Math.floor(now().getTime() / 1000) + seconds : null
     const token = await signer.sign(PURPOSE, [uploadId, ends === null ? WITH_UPLOAD : String(ends)])
     const base = baseUrlOf(req, publicUrl)
-    res.status(201).json({
+    const answer: z.output<typeof tokenAnswer> = {
       token,
       upload_id: uploadId,
       expires_at: (ends === null ? upload.expiresAt : new Date(ends * 1000)).toISOString(),
@@ -48,7 +44,8 @@ export const makeToken =
         missing_chunks: `${base}/v1/uploads/${uploadId}/missing-chunks`,
         complete: `${base}/v1/uploads/${uploadId}/complete`,
       },
-    })
+    }
+    res.status(201).json(answer)
   }
 
 /** Who holds a token acts for the owner of its upload, and is counted as that user. */

@@ -30,7 +30,7 @@ async function useProxyWithPrefix(target: string): Promise<string> {
 }
 
 test.skipIf(chromium === null)(
-  'the reference shows every operation and calls them, behind a prefix, and asks no other host',
+  'the reference shows every operation and webhook and calls operations, behind a prefix, and asks no other host',
   { timeout: 300_000 },
   async () => {
     const { url } = await useServer()
@@ -48,7 +48,8 @@ test.skipIf(chromium === null)(
     await page.goto(`${base}/docs/`)
     await page.waitForSelector('.opblock')
     await page.screenshot({ path: path.join(ARTIFACTS, 'reference.png'), fullPage: true })
-    const described = Object.values(document.paths).flatMap((item) => Object.keys(item))
+    const { paths, webhooks } = document
+    const described = [paths, webhooks].flatMap((items) => Object.values(items).flatMap(Object.keys))
     expect(await page.locator('.opblock').count()).toBe(described.length)
 
     const version = page.locator('#operations-Operations-version')

@@ -151,9 +151,9 @@ export function behindProxy(startProxy: (servers: [string, string]) => Promise<P
       })
       statuses.push(status)
     }
-    // Each of the two servers counts by itself.
+    // Each of the two servers counts by itself, and one of them gets more than it takes, whoever the last comes to.
     expect(statuses[0]).toBe(401)
-    expect(statuses.at(-1)).toBe(429)
+    expect(statuses).toContain(429)
   })
 
   test('the metrics are not for the clients of the proxy', async () => {

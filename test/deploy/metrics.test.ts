@@ -25,9 +25,9 @@ test('every metric that a panel or an alert asks for is served', async () => {
     for (const name of askedFor(expr).metrics.keys()) expect(served, `${of} asks for ${name}`).toContain(name)
 })
 
-test('every label that a panel or an alert asks for is one that the README tells of', () => {
-  const readme = readFileSync(path.join(ROOT, 'README.md'), 'utf8')
-  const rows = [...readme.matchAll(/^\| `(\w+)` \| ((?:`\w+`(?:, )?)*) ?\| /gm)]
+test('every label that a panel or an alert asks for is one that docs/metrics.md tells of', () => {
+  const page = readFileSync(path.join(ROOT, 'docs', 'metrics.md'), 'utf8')
+  const rows = [...page.matchAll(/^\| `(\w+)` \| \w+ \| ((?:`\w+`(?:, )?)*) ?\| /gm)]
   const labelsOf = new Map(
     rows.map(([, name = '', labels = '']) => [name, [...labels.matchAll(/\w+/g)].map(([label]) => label)]),
   )

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { expect, test } from 'vitest'
 import { useFolder } from '../support/folder.ts'
@@ -35,20 +35,44 @@ test.each(sections.filter(isRun).map((section) => [section.page, section.heading
   },
 )
 
-test('every link from a page to a file of the project leads to one', () => {
-  const broken = readdirSync(DOCS).flatMap((page) => {
-    const text = readFileSync(path.join(DOCS, page), 'utf8')
-    return [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)]
+/** As GitHub makes them of headings. */
+const anchorsOf = (text: string): string[] =>
+  [...text.replace(/^```.*?^```$/gms, '').matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\w\- ]/g, '')
+      .replaceAll(' ', '-'),
+  )
+
+/** Whether a link that stands in `from` leads to something of the project. */
+function leads(from: string, target: string): boolean {
+  const [file = '', anchor] = target.split('#')
+  const to = file === '' ? from : path.join(path.dirname(from), file)
+  if (!existsSync(to)) return false
+  return anchor === undefined || anchorsOf(readFileSync(to, 'utf8')).includes(anchor)
+}
+
+const markdownIn = (folder: string): string[] =>
+  readdirSync(folder)
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => path.join(folder, name))
+
+test('every link from a page to a file or a heading of the project leads to one', () => {
+  const broken = [ROOT, DOCS, path.join(ROOT, 'benchmarks')].flatMap(markdownIn).flatMap((page) => {
+    const links = [...readFileSync(page, 'utf8').matchAll(/\]\((?!https?:)([^)]+)\)/g)]
+    return links
       .map(([, target = '']) => target)
-      .filter((target) => {
-        try {
-          readFileSync(path.join(DOCS, target))
-          return false
-        } catch {
-          return true
-        }
-      })
-      .map((target) => `${page}: ${target}`)
+      .filter((target) => !leads(page, target))
+      .map((target) => `${path.relative(ROOT, page)}: ${target}`)
   })
   expect(broken).toEqual([])
+})
+
+test.each([
+  ['docs/README.md', ''],
+  ['README.md', 'docs/'],
+])('%s names every page of docs/', (index, folder) => {
+  const text = readFileSync(path.join(ROOT, index), 'utf8')
+  const pages = readdirSync(DOCS).filter((page) => page !== path.relative(DOCS, path.join(ROOT, index)))
+  expect(pages.filter((page) => !text.includes(`](${folder}${page}`))).toEqual([])
 })

@@ -7,7 +7,9 @@ import { clientOf } from '../support/client.ts'
 import { document, operations, table } from '../support/openapi/document.ts'
 import { judgeAnswer, type SeenAnswer } from '../support/openapi/judge.ts'
 import { failuresOf } from '../support/openapi/schema.ts'
+import { useReceiver, webhookEnv } from '../support/receiver.ts'
 import { useServer } from '../support/server.ts'
+import { createByTus } from '../support/uploading.ts'
 
 const rows = table.map(([method, path]) => `${method} ${path}`)
 
@@ -24,9 +26,11 @@ test('every operation has a name of its own', () => {
   expect(names).toHaveLength(new Set(names).size)
 })
 
-test('a key is asked for exactly where the table has a guard', () => {
+test('a key is asked for exactly where the table has a guard, unless the path itself is the secret', () => {
   const open = rows.filter((row) => operations.get(row)?.security.length === 0)
-  const unguarded = table.filter(([, , who]) => who === nobody).map(([method, path]) => `${method} ${path}`)
+  const unguarded = table
+    .filter(([, path, who]) => who === nobody || path.includes(':token'))
+    .map(([method, path]) => `${method} ${path}`)
   expect(open.toSorted()).toEqual(unguarded.toSorted())
 })
 
@@ -95,6 +99,21 @@ test('init takes and refuses the fields that the document allows and forbids', a
   }
 })
 
+test('an event by webhook has the headers and the fields that the document describes', async () => {
+  const receiver = await useReceiver()
+  const { url } = await useServer(webhookEnv(receiver))
+  await createByTus(clientOf(url), 5)
+  await receiver.until(1)
+  const [{ event, headers } = { event: {}, headers: {} }] = receiver.received
+  expect(failuresOf({ $ref: '#/components/schemas/UploadEvent' }, event)).toEqual([])
+  const described = document.webhooks['uploadEvent']?.['post']?.parameters.map(({ name }) => name)
+  expect(described?.toSorted()).toEqual(
+    Object.keys(headers)
+      .filter((name) => name.startsWith('webhook-'))
+      .toSorted(),
+  )
+})
+
 describe('the judge of answers finds', () => {
   const version: SeenAnswer = {
     method: 'GET',
@@ -144,6 +163,23 @@ describe('the judge of answers finds', () => {
         }),
       },
       /allowed values/,
+    ],
+    [
+      'an event that is not described, in a stream',
+      {
+        ...version,
+        method: 'GET',
+        route: '/v1/events',
+        headers: {
+          ...version.headers,
+          'content-type': 'text/event-stream; charset=utf-8',
+          'cache-control': 'no-store',
+          'x-content-type-options': 'nosniff',
+          'x-accel-buffering': 'no',
+        },
+        body: ':\n\nevent: ready\ndata: {"has_more":false}\n\nevent: news\ndata: {}\n\n',
+      },
+      /^GET \S+ answered 200: the event news is not described$/,
     ],
     ['a success where there is no route', { ...version, route: null }, /nothing describes/],
     ['a route that nobody has described', { ...version, route: '/new' }, /nothing describes/],

@@ -63,15 +63,6 @@ test('.env.example has exactly the variables that are read, commented out, with 
   expect(Object.fromEntries(told)).toEqual(variables())
 })
 
-test('the table of metrics has exactly the metrics that are served, but those of Node', async () => {
-  const server = await useServer()
-  const text = await (await fetch(`${server.url}/metrics`)).text()
-  const served = [...text.matchAll(/^# TYPE (\w+) /gm)].map(([, name = '']) => name)
-  const ours = served.filter((name) => !/^(process|nodejs)_/.test(name))
-  const told = tableOf(section('### Metrics')).map(([name = '']) => name)
-  expect(told.toSorted()).toEqual(ours.toSorted())
-})
-
 test('the list of tus extensions is the one that OPTIONS tells', async () => {
   const server = await useServer()
   const { headers } = await fetch(`${server.url}/files`, { method: 'OPTIONS' })

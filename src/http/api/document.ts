@@ -4,6 +4,7 @@ import { uploadId, chunkIndex } from '../native-schemas.ts'
 import { GROUPS } from './groups.ts'
 import type { Fields, Group, Operation, Reply } from './operation.ts'
 import { refusalsOf, type Refusal } from './refusals.ts'
+import { WEBHOOK } from './webhook.ts'
 
 type Json = Record<string, unknown>
 
@@ -14,6 +15,9 @@ type Row = readonly [method: string, path: string, ...rest: unknown[]]
 const PATH_FIELDS: Readonly<Record<string, { name: string; schema: z.ZodType }>> = {
   id: { name: 'upload_id', schema: uploadId },
   index: { name: 'chunk_index', schema: chunkIndex },
+  token: { name: 'token', schema: z.string().describe('As it stands in the URL of the link.') },
+  event_id: { name: 'event_id', schema: z.uuid() },
+  file: { name: 'file', schema: z.string().describe('As the page names it.') },
 }
 
 /**
@@ -41,6 +45,7 @@ export function createDocument(table: readonly Row[], version: string): Json {
     servers: [{ url: '.' }],
     tags: GROUPS.map(({ name, description }) => ({ name, description })),
     paths,
+    webhooks: { [WEBHOOK.id]: { post: webhookOf(WEBHOOK) } },
     components: {
       schemas: componentSchemas(),
       headers: { 'X-Request-ID': fieldOf(requestId) },
@@ -70,7 +75,8 @@ function variantsOf(path: string): string[] {
   return optional === undefined ? [path] : [before, before + optional]
 }
 
-const templateOf = (path: string): string =>
+/** A path as OpenAPI writes it. */
+export const templateOf = (path: string): string =>
   path.replace(/:(\w+)/g, (_whole, key: string) => `{${pathField(key).name}}`)
 
 function pathField(key: string) {
@@ -115,10 +121,30 @@ const parameter = (place: string, name: string, schema: z.ZodType): Json => ({
   ...fieldOf(schema),
 })
 
-const replyOf = ({ words, headers = {}, content }: Reply): Json => ({
+const replyOf = ({ words, headers = {}, content, events }: Reply): Json => ({
   description: words,
   headers: headersOf(headers),
-  ...(content !== undefined && { content: contentOf(content) }),
+  ...(content !== undefined && { content: events ? streamOf(events) : contentOf(content) }),
+})
+
+/** OpenAPI 3.1 has no words for the events of a stream. */
+const streamOf = (events: NonNullable<Reply['events']>): Json => ({
+  'text/event-stream': {
+    schema: { type: 'string' },
+    'x-events': Object.fromEntries(Object.entries(events).map(([name, data]) => [name, reference(data)])),
+  },
+})
+
+const webhookOf = ({ id, summary, description, headers, body }: typeof WEBHOOK): Json => ({
+  operationId: id,
+  summary,
+  description,
+  parameters: Object.entries(headers).map(([name, schema]) => parameter('header', name, schema)),
+  requestBody: { required: true, content: contentOf(body) },
+  responses: {
+    '2XX': { description: 'Taken. What the body says does not matter.' },
+    default: { description: 'Not taken: it is sent again later. Redirects are not followed.' },
+  },
 })
 
 const refusedBy = ({ words, headers, codes, told }: Refusal): Json => ({
@@ -191,6 +217,11 @@ const SECURITY_SCHEMES = {
     scheme: 'bearer',
     description: 'The same key; or, by `AUTH_MODE`, a signed token (JWT) whose `sub` is the user.',
   },
+  uploadToken: {
+    type: 'http',
+    scheme: 'bearer',
+    description: 'A token that the owner of the upload had made for it. It may stand in `X-API-Key`, too.',
+  },
   metricsToken: {
     type: 'http',
     scheme: 'bearer',
@@ -201,7 +232,9 @@ const SECURITY_SCHEMES = {
 const USER = [{ apiKey: [] }, { bearer: [] }]
 const SECURITY: Readonly<Record<Operation['who'], Json[]>> = {
   anybody: [],
+  link: [],
   user: USER,
+  sender: [...USER, { uploadToken: [] }],
   owner: USER,
   admin: USER,
   scraper: [{ metricsToken: [] }, {}],

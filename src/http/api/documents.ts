@@ -23,11 +23,43 @@ const asset = (id: string, summary: string, type: string): Operation => ({
   errors,
 })
 
+const console: Fields = {
+  ...guarded,
+  ETag: z.string(),
+  'Content-Security-Policy': z.string(),
+  'X-Frame-Options': z.literal('DENY'),
+  'Permissions-Policy': z.string(),
+  'Cross-Origin-Opener-Policy': z.literal('same-origin'),
+  'Cross-Origin-Resource-Policy': z.literal('same-origin'),
+}
+
+const consoleFile = (id: string, summary: string, cacheControl: string, type: string): Operation => {
+  const headers = { ...console, 'Cache-Control': z.literal(cacheControl) }
+  const coding = z.enum(['br', 'gzip']).optional().describe('By `Accept-Encoding`.')
+  return {
+    id,
+    summary,
+    who: 'anybody',
+    replies: {
+      200: { words: 'The file.', headers: { ...headers, 'Content-Encoding': coding }, content: type },
+      304: { words: 'What the client has is still the file.', headers },
+    },
+    errors: { ...errors, not_found: 'There is no such file, or the console was not built.' },
+  }
+}
+
 export const documentGroup: Group = {
   name: 'Documents',
-  description: 'What the server says of itself.',
+  description: 'What the server says of itself, and its page for people.',
   errors: 'native',
   operations: {
+    'GET /': consoleFile('console', 'Show the web console', 'no-cache', 'text/html'),
+    'GET /console/:file': consoleFile(
+      'consoleFile',
+      'A script, style or picture of the web console',
+      'public, max-age=31536000, immutable',
+      '*/*',
+    ),
     'GET /openapi.json': {
       id: 'openapi',
       summary: 'Give this document',

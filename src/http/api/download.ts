@@ -12,7 +12,6 @@ const validators: Fields = {
   ETag: entityTag,
   'Last-Modified': date,
   'Cache-Control': z.literal('private, no-cache'),
-  'Cross-Origin-Resource-Policy': z.literal('same-origin'),
 }
 
 const file: Fields = {
@@ -39,44 +38,56 @@ const refusals: Operation['errors'] = {
 
 type Described = Omit<Operation, 'id'>
 
-const get: Described = {
-  summary: 'Download the file, or ranges of it',
-  description: 'Ranges and conditions by RFC 9110. More than 32 ranges are answered with the whole file.',
-  who: 'owner',
-  headers: {
-    ...conditions,
-    Range: z.string().optional().describe('Such as `bytes=0-499`, `bytes=-500` or `bytes=0-0,-1`.'),
-    'If-Range': z.string().optional().describe('An entity tag or date: the range counts only where it fits.'),
-  },
-  replies: {
-    200: { words: 'The file.', headers: file, content: FILE },
-    206: {
-      words: 'The range, or several as `multipart/byteranges`.',
-      headers: {
-        ...file,
-        'Content-Range': z.string().optional().describe('Such as `bytes 0-499/1234`, of a single range.'),
+/** GET and HEAD of a file, for whoever may come, with the headers that go with that. */
+const downloadBy = (who: Operation['who'], more: Fields): { get: Described; head: Described } => ({
+  get: {
+    summary: 'Download the file, or ranges of it',
+    description: 'Ranges and conditions by RFC 9110. More than 32 ranges are answered with the whole file.',
+    who,
+    headers: {
+      ...conditions,
+      Range: z.string().optional().describe('Such as `bytes=0-499`, `bytes=-500` or `bytes=0-0,-1`.'),
+      'If-Range': z
+        .string()
+        .optional()
+        .describe('An entity tag or date: the range counts only where it fits.'),
+    },
+    replies: {
+      200: { words: 'The file.', headers: { ...file, ...more }, content: FILE },
+      206: {
+        words: 'The range, or several as `multipart/byteranges`.',
+        headers: {
+          ...file,
+          ...more,
+          'Content-Range': z.string().optional().describe('Such as `bytes 0-499/1234`, of a single range.'),
+        },
+        content: FILE,
       },
-      content: FILE,
+      302: {
+        words: 'Where the storage gives the bytes, with `DOWNLOAD_REDIRECT=presigned`.',
+        headers: { Location: url, 'Cache-Control': z.literal('no-store') },
+      },
+      304: { words: 'What the client has is still the file.', headers: { ...validators, ...more } },
     },
-    302: {
-      words: 'Where the storage gives the bytes, with `DOWNLOAD_REDIRECT=presigned`.',
-      headers: { Location: url, 'Cache-Control': z.literal('no-store') },
+    errors: { ...refusals, range_not_satisfiable: true },
+  },
+  head: {
+    summary: 'Tell what a download would give',
+    who,
+    headers: conditions,
+    replies: {
+      200: { words: 'The headers of the whole file.', headers: { ...file, ...more } },
+      304: { words: 'What the client has is still the file.', headers: { ...validators, ...more } },
     },
-    304: { words: 'What the client has is still the file.', headers: validators },
+    errors: refusals,
   },
-  errors: { ...refusals, range_not_satisfiable: true },
-}
-
-const head: Described = {
-  summary: 'Tell what a download would give',
-  who: 'owner',
-  headers: conditions,
-  replies: {
-    200: { words: 'The headers of the whole file.', headers: file },
-    304: { words: 'What the client has is still the file.', headers: validators },
-  },
-  errors: refusals,
-}
+})
 
 /** Both dialects give a file in the same way. */
-export const DOWNLOAD = { get, head }
+export const DOWNLOAD = downloadBy('owner', { 'Cross-Origin-Resource-Policy': z.literal('same-origin') })
+
+/** Who follows a link may come from any page. */
+export const LINKED = downloadBy('link', {
+  'Cross-Origin-Resource-Policy': z.literal('cross-origin'),
+  'Referrer-Policy': z.literal('no-referrer'),
+})

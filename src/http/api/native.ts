@@ -61,7 +61,7 @@ export const nativeGroup: Group = {
     'GET /v1/uploads/:id': {
       id: 'showUpload',
       summary: 'Show an upload',
-      who: 'owner',
+      who: 'sender',
       replies: { 200: { words: 'The upload.', content: uploadView } },
       errors: { gone: EXPIRED },
     },
@@ -79,7 +79,7 @@ export const nativeGroup: Group = {
         'The body is the bytes of the chunk, and all of them: one that breaks off counts nothing. A chunk ' +
         'that is stored may come again with the same bytes. With `Expect: 100-continue` a refused body is ' +
         'never sent.',
-      who: 'owner',
+      who: 'sender',
       headers: {
         ...idempotency,
         'X-Chunk-SHA256': z
@@ -118,7 +118,7 @@ export const nativeGroup: Group = {
       id: 'missingChunks',
       summary: 'Tell which chunks are missing',
       description: 'This is how a client resumes.',
-      who: 'owner',
+      who: 'sender',
       replies: { 200: { words: 'Their indexes.', content: missingChunksAnswer } },
       errors: { gone: EXPIRED },
     },
@@ -126,7 +126,7 @@ export const nativeGroup: Group = {
       id: 'completeUpload',
       summary: 'Complete an upload whose chunks are all there',
       description: 'May be repeated: a completed upload answers the same again.',
-      who: 'owner',
+      who: 'sender',
       headers: idempotency,
       replies: { 200: { words: 'The file can be downloaded.', content: completeAnswer } },
       errors: {

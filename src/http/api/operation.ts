@@ -12,7 +12,7 @@ export interface Operation {
   /** what the summary leaves open, as Markdown */
   description?: string
   /** who may come; it brings the refusals that go with it */
-  who: 'anybody' | 'user' | 'owner' | 'admin' | 'scraper'
+  who: 'anybody' | 'link' | 'user' | 'sender' | 'owner' | 'admin' | 'scraper'
   /** fields of the query */
   query?: { readonly shape: Fields }
   /** headers of the request that mean something to this route, beyond the key */
@@ -34,6 +34,8 @@ export interface Reply {
   headers?: Fields
   /** JSON of a named schema, or something else of the media type; without it there is no body */
   content?: z.ZodObject | string
+  /** of server-sent events: the data of each, by its name */
+  events?: Readonly<Record<string, z.ZodObject>>
 }
 
 /** Operations that belong together, by method and path as they stand in the table of routes. */

@@ -1,3 +1,4 @@
+import { deadListAnswer, deadListRequest, replayAnswer } from '../webhook-schemas.ts'
 import { cleanupAnswer, healthAnswer, readyAnswer, versionAnswer } from '../operations-schemas.ts'
 import type { Group } from './operation.ts'
 
@@ -12,6 +13,24 @@ export const operationsGroup: Group = {
       description: 'For users in `ADMIN_USER_IDS`. It happens by itself every `REAP_INTERVAL_SECONDS`.',
       who: 'admin',
       replies: { 200: { words: 'What came of it.', content: cleanupAnswer } },
+    },
+    'GET /v1/admin/webhooks/dead': {
+      id: 'listDeadEvents',
+      summary: 'List events that were given up, the latest first',
+      description:
+        'For users in `ADMIN_USER_IDS`. An event stands here once for each receiver that did not get it.',
+      who: 'admin',
+      query: deadListRequest,
+      replies: { 200: { words: 'A page of them.', content: deadListAnswer } },
+      errors: { unprocessable: 'A parameter has a value that is not allowed; `detail` names it.' },
+    },
+    'POST /v1/admin/webhooks/:event_id/replay': {
+      id: 'replayEvent',
+      summary: 'Have an event that was given up sent again',
+      description: 'For users in `ADMIN_USER_IDS`. It goes to the receivers that did not get it.',
+      who: 'admin',
+      replies: { 202: { words: 'It is sent.', content: replayAnswer } },
+      errors: { not_found: 'No such event was given up.' },
     },
     'GET /health': {
       id: 'health',

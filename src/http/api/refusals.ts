@@ -16,17 +16,46 @@ export interface Refusal {
   told: boolean
 }
 
+/** The upload may be that of the path, or of an upload token, which is looked at before it is refused. */
+const KEYED: readonly ErrorCode[] = [
+  'missing_api_key',
+  'forbidden',
+  'not_found',
+  'gone',
+  'throttled',
+  'unavailable',
+]
+
 /** What goes with a way of coming in. */
 const BY_WHO: Readonly<Record<Operation['who'], readonly ErrorCode[]>> = {
   anybody: [],
+  link: ['not_found', 'gone', 'throttled', 'unavailable'],
   scraper: ['missing_api_key'],
-  user: ['missing_api_key', 'throttled', 'unavailable'],
-  admin: ['missing_api_key', 'forbidden', 'throttled', 'unavailable'],
-  owner: ['missing_api_key', 'forbidden', 'not_found', 'throttled', 'unavailable'],
+  user: KEYED,
+  admin: KEYED,
+  sender: KEYED,
+  owner: KEYED,
 }
 const ALWAYS: readonly ErrorCode[] = ['expectation_failed', 'internal_error']
 
-const ADMINISTRATORS = 'This is for administrators.'
+const NO_TOKEN = 'An upload token is not enough.'
+const TOKEN_OF_NOTHING = 'The upload of the upload token is not there any more.'
+const AS_WHO: Readonly<Record<Operation['who'], Readonly<Partial<Record<ErrorCode, string>>>>> = {
+  anybody: {},
+  link: {
+    not_found: 'No such link, or its upload was deleted.',
+    gone: 'The link or its upload has expired.',
+  },
+  scraper: { missing_api_key: 'The metrics need their token.' },
+  user: { forbidden: NO_TOKEN, not_found: TOKEN_OF_NOTHING, gone: TOKEN_OF_NOTHING },
+  admin: {
+    forbidden: 'This is for administrators.',
+    not_found: TOKEN_OF_NOTHING,
+    gone: TOKEN_OF_NOTHING,
+  },
+  sender: { forbidden: 'The upload belongs to somebody else, or the upload token is for another one.' },
+  owner: { forbidden: `The upload belongs to somebody else. Or: ${NO_TOKEN}` },
+}
 
 /** Every status with which an operation may refuse or fail. */
 export function refusalsOf(
@@ -38,8 +67,7 @@ export function refusalsOf(
   const codes = [...new Set([...BY_WHO[who], ...given, ...ALWAYS])]
   const wordsFor = (code: ErrorCode): string => {
     const words = errors[code] ?? true
-    if (words !== true) return words
-    return who === 'admin' && code === 'forbidden' ? ADMINISTRATORS : wordsOf(code)
+    return words === true ? (AS_WHO[who][code] ?? wordsOf(code)) : words
   }
   const statusFor = (code: ErrorCode) =>
     dialect === 'tus' ? tusStatus(method, statusOf(code)) : statusOf(nativeCode(code))

@@ -100,7 +100,7 @@ export const tusGroup: Group = {
     'HEAD /files/:id': {
       id: 'tusHead',
       summary: 'Tell from which offset to go on',
-      who: 'owner',
+      who: 'sender',
       headers: spoken,
       replies: {
         200: {
@@ -126,7 +126,7 @@ export const tusGroup: Group = {
         'What arrived before the connection broke counts, unless it had to fit a checksum. The answer tells ' +
         'the offset of the request plus the bytes that it brought; HEAD may tell more, where chunks that ' +
         'came by their index follow.',
-      who: 'owner',
+      who: 'sender',
       headers: {
         ...spoken,
         'Upload-Offset': uploadOffset,
@@ -146,7 +146,9 @@ export const tusGroup: Group = {
       },
       errors: {
         bad_request: MALFORMED,
-        forbidden: 'The upload belongs to somebody else, or is a final one, which takes no bytes.',
+        forbidden:
+          'The upload belongs to somebody else, the upload token is for another one, or the upload is a final ' +
+          'one, which takes no bytes.',
         offset_mismatch: true,
         conflict: true,
         storage_lost: true,

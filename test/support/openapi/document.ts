@@ -1,5 +1,5 @@
 import { routes, type App } from '../../../src/app.ts'
-import { createDocument } from '../../../src/http/api/document.ts'
+import { createDocument, templateOf } from '../../../src/http/api/document.ts'
 
 /** Nothing of it is called: the table is built, and described. */
 export const table = routes({
@@ -11,6 +11,7 @@ export const table = routes({
 
 export interface Described {
   paths: Record<string, Record<string, DescribedOperation>>
+  webhooks: Record<string, Record<string, Pick<DescribedOperation, 'parameters'>>>
   components: { headers: Record<string, DescribedField>; schemas: Record<string, object> }
 }
 
@@ -24,7 +25,7 @@ export interface DescribedOperation {
 export interface DescribedResponse {
   description: string
   headers: Record<string, DescribedField | { $ref: string }>
-  content?: Record<string, { schema: object }>
+  content?: Record<string, { schema: object; 'x-events'?: Record<string, object> }>
 }
 
 export interface DescribedField {
@@ -37,10 +38,7 @@ export const document = createDocument(table, 'test') as unknown as Described
 /** By the rows of the table; one that stands for two paths has the same operation at both. */
 export const operations = new Map<string, DescribedOperation | undefined>(
   table.map(([method, path]) => {
-    const template = path
-      .replace(/\{.*\}/, '')
-      .replace(':id', '{upload_id}')
-      .replace(':index', '{chunk_index}')
+    const template = templateOf(path.replace(/\{.*\}/, ''))
     return [`${method} ${path}`, document.paths[template]?.[method.toLowerCase()]] as const
   }),
 )

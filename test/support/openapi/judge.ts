@@ -77,6 +77,15 @@ function bodyOffences({ method, headers, body }: SeenAnswer, { content }: Descri
     .join()
   const media = content[type] ?? content['*/*']
   if (!media) return [`a body of ${type}, where ${Object.keys(content).join(', ')} is described`]
+  if (media['x-events'] && body !== null) return eventOffences(body, media['x-events'])
   if (type !== 'application/json' || content['*/*'] || body === null) return []
   return failuresOf(media.schema, JSON.parse(body)).map((failure) => `${failure} in ${body}`)
 }
+
+/** Of a stream of server-sent events: what was said of an event that is not described, or not so. */
+const eventOffences = (body: string, described: Record<string, object>): string[] =>
+  [...body.matchAll(/^event: (.*)\ndata: (.*)$/gm)].flatMap(([, event = '', data = '']) => {
+    const schema = described[event]
+    if (!schema) return [`the event ${event} is not described`]
+    return failuresOf(schema, JSON.parse(data)).map((failure) => `${failure} in ${event} ${data}`)
+  })
