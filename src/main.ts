@@ -56,7 +56,12 @@ async function enterPool(): Promise<Pool | 'first'> {
 async function serve(whole: Config, pool: Pool | null): Promise<void> {
   if (!pool) warnOfKeys()
   const { startServer } = await import('./server.ts')
-  const server = await startServer(pool ? await shareFor(whole) : whole, { log, version, consoleFolder, pool })
+  const server = await startServer(pool ? await shareFor(whole) : whole, {
+    log,
+    version,
+    consoleFolder,
+    pool,
+  })
   const stop = async (signal: string): Promise<void> => {
     log.info({ signal }, 'shutting down')
     const late = setTimeout(() => {

@@ -7,6 +7,7 @@ import { claimFor } from './claim-for.ts'
 import type { FromPrimary, FromWorker } from './pool-messages.ts'
 import { createPoolMetrics, type Counting, type PoolMetricsParts } from './pool-metrics.ts'
 import { createRestarts } from './restarts.ts'
+import { closeUndelivered } from './undelivered.ts'
 
 export interface PrimaryParts {
   config: Config
@@ -60,6 +61,7 @@ function supervise(
     const worker = cluster.fork({ PORT: String(port) })
     const member: Member = { worker, upSince: null, tell: (message) => tell(worker, message) }
     members.add(member)
+    closeUndelivered(worker)
     worker.on('message', (message: FromWorker) => hear(member, message))
     worker.once('exit', (exitCode, signal) => leave(member, exitCode, signal))
     // One that could not even be started has no exit.

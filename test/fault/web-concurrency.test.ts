@@ -1,17 +1,16 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
-import { createServer, connect, type AddressInfo } from 'node:net'
+import { readFile, writeFile } from 'node:fs/promises'
+import { createServer, type AddressInfo } from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
-import { builtServer, type Started } from '../support/built-process.ts'
+import { builtServer, preload, type Started } from '../support/built-process.ts'
 import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
 import { clientOf, download, patchAt, type Answer } from '../support/client.ts'
 import { useFolder } from '../support/folder.ts'
 import { childrenOf, isRunning } from '../support/pool.ts'
 import { eventually, slowRequest } from '../support/slow-request.ts'
-import { createByTus, createNatively, missingChunks, offsetOf } from '../support/uploading.ts'
+import { createByTus, createNatively, offsetOf } from '../support/uploading.ts'
 
 const CHUNK = MIB
 const BYTES = bytesOf(12 * CHUNK + 5)
@@ -86,8 +85,7 @@ test('both dialects upload through three workers while these are killed, and no 
       await patiently(() => call('PUT', `/v1/uploads/${id}/chunks/${index}`, { body: chunkOf(index) }), [202])
       acknowledged.push(index)
       const missing = await patiently(() => call('GET', `/v1/uploads/${id}/missing-chunks`), [200])
-      for (const there of acknowledged)
-        expect(missing.json.missing_chunk_indexes).not.toContain(there)
+      for (const there of acknowledged) expect(missing.json.missing_chunk_indexes).not.toContain(there)
     }
     await patiently(() => call('POST', `/v1/uploads/${id}/complete`), [200])
     return `/v1/uploads/${id}/download`
@@ -242,7 +240,7 @@ test('when the first process is killed the workers end what they are at and then
   expect(await offsetOf(next.call, id)).toBe(CHUNK)
 })
 
-test('where the only worker of two that is left dies as well, others come at the same port', async () => {
+test('when all workers are killed at once, others come at the same port', async () => {
   const { call, workers } = await start(await useFolder(), { WEB_CONCURRENCY: '2' })
   for (const worker of workers()) process.kill(worker, 'SIGKILL')
   const answer = await patiently(() => call('GET', '/ready'), [200])
@@ -284,20 +282,39 @@ test('a port that is taken ends the start at once, before any worker', async () 
   expect(out).not.toContain('a worker has ended')
 })
 
-test('without WEB_CONCURRENCY there is one process, which loads nothing of node:cluster and says no pid', async () => {
+test('without WEB_CONCURRENCY there is one process, which loads nothing of several and says no pid', async () => {
   const root = await useFolder()
-  const spy = path.join(root, 'spy.mjs')
-  await writeFile(
-    spy,
-    "process.on('exit', () => process.stdout.write(`cluster ${process.moduleLoadList.includes('NativeModule cluster')}\\n`))\n",
-  )
-  const { server } = await startBuilt(root, { LOG_LEVEL: 'info', NODE_OPTIONS: `--import=${spy}` })
+  const loaded = (name: string) => ({ ...preload('files-loaded.mjs'), FILES_LOADED: path.join(root, name) })
+  const filesOf = async (name: string, pid: number | undefined) =>
+    (await readFile(path.join(root, name), 'utf8'))
+      .split('\n')
+      .filter((line) => line.startsWith(`${pid} `))
+      .map((line) => line.replace(/^.*\/dist\//, ''))
+  const ofSeveral = [
+    'process/pool-worker.js',
+    'process/primary.js',
+    'process/pool-metrics.js',
+    'config/share.js',
+  ]
+
+  const { server } = await startBuilt(root, { LOG_LEVEL: 'info', ...loaded('alone') })
   let out = ''
   server.child.stdout?.on('data', (piece) => (out += piece))
   expect(childrenOf(server.child.pid ?? 0)).toEqual([])
+  const alone = await filesOf('alone', server.child.pid)
+  expect(alone).toContain('server.js')
+  for (const file of ofSeveral) expect(alone).not.toContain(file)
   expect(await server.signal('SIGTERM')).toBe(0)
-  expect(out).toContain('cluster false')
+  expect(out).toContain('"msg":"bye"')
   expect(out).not.toContain('"pid"')
+
+  const first = await start(root, { ...loaded('several') })
+  const ofFirst = await filesOf('several', first.pid)
+  expect(ofFirst).toContain('process/primary.js')
+  expect(ofFirst).not.toContain('server.js')
+  const ofWorker = await filesOf('several', first.workers()[0])
+  expect(ofWorker).toContain('process/pool-worker.js')
+  expect(ofWorker).not.toContain('process/primary.js')
 })
 
 test('the greeting comes once, and log lines name the worker that wrote them', async () => {
@@ -324,18 +341,10 @@ test('the greeting comes once, and log lines name the worker that wrote them', a
 })
 
 /** Starts what is expected to end by itself. */
-async function runToEnd(
-  root: string,
-  env: Record<string, string>,
-): Promise<{ code: number | null; out: string }> {
-  let out = ''
-  const failed = await startBuilt(root, { WEB_CONCURRENCY: '2', LOG_LEVEL: 'info', ...env }).then(
-    () => null,
+async function runToEnd(root: string, env: Record<string, string>): Promise<{ code: number; out: string }> {
+  const out = await startBuilt(root, { WEB_CONCURRENCY: '2', LOG_LEVEL: 'info', ...env }).then(
+    () => 'it got up',
     (error: Error) => error.message,
   )
-  out = failed ?? ''
   return { code: Number(/exited with (\d+)/.exec(out)?.[1] ?? Number.NaN), out }
 }
-void spawn
-void connect
-void missingChunks
