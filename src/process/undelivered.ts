@@ -26,9 +26,15 @@ export function closeUndelivered({ process: child }: Worker): void {
   child.on('internalMessage', ({ ack }: ClusterMessage) => {
     if (ack !== undefined) onTheWay.delete(ack)
   })
-  child.once('disconnect', () => {
+  const close = (): void => {
     for (const handle of onTheWay.values()) handle.close()
     onTheWay.clear()
+  }
+  child.once('disconnect', close)
+  child.once('exit', () => {
+    close()
+    // While a connection is on its way node does not see that the channel has ended.
+    if (child.connected) child.disconnect()
   })
 }
 
