@@ -9,6 +9,7 @@ import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
 import { clientOf, download, patchAt, type Answer } from '../support/client.ts'
 import { useFolder } from '../support/folder.ts'
 import { childrenOf, isRunning } from '../support/pool.ts'
+import { findPostgres } from '../support/postgres.ts'
 import { eventually, slowRequest } from '../support/slow-request.ts'
 import { createByTus, createNatively, offsetOf } from '../support/uploading.ts'
 
@@ -17,6 +18,7 @@ const BYTES = bytesOf(12 * CHUNK + 5)
 const chunkOf = (index: number) => BYTES.subarray(index * CHUNK, (index + 1) * CHUNK)
 
 const startBuilt = builtServer()
+const postgres = await findPostgres()
 
 /** Workers that outlive the first process are killed as well. */
 async function start(
@@ -122,6 +124,32 @@ test('both dialects upload through three workers while these are killed, and no 
   await eventually(() => workers().length === 3, 'each has its successor')
   for (const file of files) expect(sha256(await download(server.url, file))).toBe(sha256(BYTES))
 })
+
+test.skipIf(!postgres.available)(
+  'on PostgreSQL chunks come by all workers at once and complete one file',
+  async () => {
+    const { server, call } = await start(await useFolder(), { DATABASE_URL: await postgres.database() })
+    const id = await createNatively(call, BYTES.length, CHUNK)
+    const length = (index: number) => ({ 'Content-Length': String(chunkOf(index).length) })
+    const answers = await Promise.all(
+      Array.from({ length: 13 }, async (_, index) => {
+        // A connection each, so that they come to all of them; one that is refused for their number comes again.
+        const put = async () => {
+          const request = slowRequest(server.url, 'PUT', `/v1/uploads/${id}/chunks/${index}`, length(index))
+          await request.send(chunkOf(index))
+          request.end()
+          return (await request.answer).status
+        }
+        let status = await put()
+        while (status === 429) status = await put()
+        return status
+      }),
+    )
+    expect(new Set(answers)).toEqual(new Set([202]))
+    expect((await call('POST', `/v1/uploads/${id}/complete`)).status).toBe(200)
+    expect(sha256(await download(server.url, `/v1/uploads/${id}/download`))).toBe(sha256(BYTES))
+  },
+)
 
 test('metrics are of all workers together, whoever answers, and do not fall when one dies', async () => {
   const { server, call, workers } = await start(await useFolder())
