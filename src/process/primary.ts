@@ -19,6 +19,9 @@ export interface PrimaryParts {
   onUp(url: string): void
 }
 
+/** within which a signal that comes again is the same one, by another way */
+const SAME_SIGNAL_MS = 1_000
+
 /** A worker, from its start to its end. */
 interface Member extends Counting {
   worker: Worker
@@ -54,6 +57,7 @@ function supervise(
   const metrics = createPoolMetrics({ workers: () => members, mergeCounts })
   const upCount = () => [...members].filter(({ upSince }) => upSince !== null).length
   let stopping = false
+  let toldAt = Infinity
   let greeted = false
   let code = 0
 
@@ -125,9 +129,13 @@ function supervise(
   }
   for (const signal of ['SIGTERM', 'SIGINT'] as const)
     process.on(signal, () => {
-      // Who asks twice does not want to wait.
-      if (stopping) return kill('SIGKILL')
+      if (stopping) {
+        // Who asks again does not want to wait; but npm passes on what its terminal has told everybody already.
+        if (performance.now() - toldAt > SAME_SIGNAL_MS) kill('SIGKILL')
+        return
+      }
       log.info({ signal }, 'shutting down')
+      toldAt = performance.now()
       stop()
       if (members.size === 0) end(code)
     })

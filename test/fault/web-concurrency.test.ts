@@ -231,6 +231,8 @@ test('SIGTERM lets every worker answer what it was at, and ends with 0', async (
     const refused = await clientOf(first.server.url)('GET', '/ready').catch(() => null)
     return refused === null || refused.status === 503
   }, 'the shutdown has begun')
+  // As by Ctrl-C under npm, which tells it again.
+  first.server.child.kill('SIGINT')
   for (const request of requests) {
     await request.send(chunkOf(0).subarray(CHUNK / 2))
     request.end()
