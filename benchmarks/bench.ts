@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util'
 import {
   libStorage,
   ours,
+  oursTogether,
   PLAIN_TUS,
   SINK,
   start,
@@ -19,7 +20,7 @@ import { openDatabases, type Databases } from './harness/postgres.ts'
 import { tableOf } from './harness/report.ts'
 import { openS3Place } from './harness/s3-place.ts'
 import { S3_SCENARIOS } from './harness/s3-scenarios.ts'
-import { SCENARIOS, type Scenario } from './harness/scenarios.ts'
+import { SCENARIOS, uploadsMuch, type Scenario } from './harness/scenarios.ts'
 import { peakRssMib } from './harness/usage.ts'
 
 const RAM_DISK = '/dev/shm'
@@ -30,6 +31,7 @@ const FLAGS = {
   only: { type: 'string', default: '' },
   tusd: { type: 'string' },
   database: { type: 'string', default: 'sqlite' },
+  'web-concurrency': { type: 'string' },
   'data-dir': { type: 'string', default: existsSync(RAM_DISK) ? RAM_DISK : tmpdir() },
   json: { type: 'boolean', default: false },
   save: { type: 'string' },
@@ -44,6 +46,7 @@ const HELP = `Measures this server, plain @tus/server and a bare sink, alternati
   --only TEXT       scenarios whose name has it
   --tusd PATH       a tusd binary to measure as well
   --database NAME   where this server has its ledger: sqlite or postgresql (${FLAGS.database.default})
+  --web-concurrency N  measures N processes of this server at one port as well, where large bodies are uploaded
   --data-dir PATH   where the servers keep their files (${FLAGS['data-dir'].default})
   --json            prints JSON in place of the table
   --save NAME       writes benchmarks/results/NAME.json and .md`
@@ -78,7 +81,10 @@ type Peaks = Record<string, number>
 
 function measureOnDisk(scenario: Scenario, folder: string, databases: Databases | null, peaks: Peaks) {
   const others = [PLAIN_TUS, SINK, ...(values.tusd === undefined ? [] : [tusd(path.resolve(values.tusd))])]
-  const recipes = [ours({}, databases?.make), ...others].filter(({ name }) => scenario.by(name))
+  const processes = values['web-concurrency']
+  const together =
+    processes === undefined || !uploadsMuch(scenario) ? [] : oursTogether(processes, databases?.make ?? null)
+  const recipes = [ours({}, databases?.make), ...together, ...others].filter(({ name }) => scenario.by(name))
   return samplesOf(scenario, recipes, folder, (name, mib) => (peaks[name] = Math.max(peaks[name] ?? 0, mib)))
 }
 

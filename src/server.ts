@@ -19,7 +19,7 @@ import { watchHandedBack } from './http/idle-connections.ts'
 import { createSigner } from './http/signer.ts'
 import { signingKeys } from './http/signing-keys.ts'
 import { tokenReader } from './http/upload-tokens.ts'
-import { claimDatabase, type Claim } from './ledger/claim.ts'
+import type { Claim } from './ledger/claim.ts'
 import { createDeliveries } from './ledger/deliveries.ts'
 import { createLeases } from './ledger/leases.ts'
 import { migrateUp } from './ledger/migrate.ts'
@@ -32,7 +32,9 @@ import type { Tracing } from './observe/tracing.ts'
 import { watchedPorts } from './observe/watched-ports.ts'
 import { trackBodies } from './process/bodies.ts'
 import { CHORE_PATIENCE_MS, startChores } from './process/chores.ts'
+import { claimFor } from './process/claim-for.ts'
 import { createHttpServer, listen, urlOf } from './process/http-server.ts'
+import type { Pool } from './process/pool-worker.ts'
 import { forceFolders, openStore } from './process/storage.ts'
 import { startWebhooks } from './process/webhooks.ts'
 import { heldBack } from './stores/held-back.ts'
@@ -48,25 +50,19 @@ export interface RunningServer {
 const COMMIT_PATIENCE_MS = 2_000
 /** how long a collector of traces may take, where the grace is used up */
 const FLUSH_PATIENCE_MS = 1_000
-/** what a process needs to end, beyond its grace; by then one that hangs has ended itself */
-const ENDING_MS = 6_000
 
 interface Program {
   log: Logger
   version: string
   /** the folder of the web console as it was built; the server does without where it is empty */
   consoleFolder: string
+  /** the other processes that serve the same port; null where this one serves it alone */
+  pool?: Pool | null
 }
 
 /** Builds the rooms of a process, wires them and listens. */
 export async function startServer(config: Config, program: Program): Promise<RunningServer> {
-  const claim = await claimDatabase(config.databaseUrl, {
-    shared: config.leases,
-    // After a restart the process before may be in the middle of its shutdown.
-    patienceMs: config.shutdownGraceMs + ENDING_MS,
-    onWait: (file) =>
-      program.log.warn({ file }, 'another process works on the database; waiting for its end'),
-  })
+  const claim = await claimFor(config, program.log)
   try {
     return await build(config, program, claim)
   } catch (error) {
@@ -87,7 +83,7 @@ async function openTracing(
 
 async function build(
   config: Config,
-  { log, version, consoleFolder }: Program,
+  { log, version, consoleFolder, pool = null }: Program,
   claim: Claim,
 ): Promise<RunningServer> {
   const applied = await migrateUp(config.databaseUrl)
@@ -161,7 +157,7 @@ async function build(
       check: async () => {
         await Promise.all([ledger.check(), store.check()])
       },
-      renderMetrics: metrics.render,
+      renderMetrics: pool ? async () => metrics.renderTogether(await pool.gatherMetrics()) : metrics.render,
       cleanUp: () => chores.cleanUp(),
     },
     deadLetters: deliveries,
@@ -183,6 +179,7 @@ async function build(
   const server = createHttpServer(app, config)
   const handedBack = watchHandedBack(server)
   bodies.onHandBack(handedBack.add)
+  pool?.answerMetrics(metrics.snapshot)
   await listen(server, config)
   // Out of file handles, say. The next connection may find one.
   server.on('error', (error) => log.error({ err: error }, 'a connection could not be accepted'))

@@ -4,12 +4,15 @@ import { mkdirSync, rmSync } from 'node:fs'
 import { connect, createServer, type AddressInfo } from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { treeOf } from './usage.ts'
 
 /** A server that takes part in a run. */
 export interface Contender {
   name: string
   port: number
   pid: number
+  /** where it keeps what is uploaded, and nothing else that it needs; null where that is not in a folder of its own */
+  filesFolder: string | null
   /** headers that every request needs */
   headers: Record<string, string>
   stop(): Promise<void>
@@ -21,6 +24,8 @@ export interface Recipe {
   command: readonly string[]
   env(port: number, folder: string): Record<string, string> | Promise<Record<string, string>>
   headers?: Record<string, string>
+  /** under its folder, what holds nothing but uploads; left out where there is no such */
+  files?: string
 }
 
 const HERE = path.join(import.meta.dirname, '..')
@@ -30,12 +35,14 @@ export const SINK: Recipe = {
   name: 'sink',
   command: [process.execPath, path.join(HERE, 'peers', 'sink.mjs')],
   env: (port, folder) => ({ PORT: String(port), DIR: folder }),
+  files: '.',
 }
 
 export const PLAIN_TUS: Recipe = {
   name: '@tus/server',
   command: [process.execPath, path.join(HERE, 'peers', 'tus-server.mjs')],
   env: (port, folder) => ({ PORT: String(port), DIR: folder }),
+  files: '.',
 }
 
 /** The SDK's own way to a bucket; proxied, the bytes go through it as they go through ours. */
@@ -55,8 +62,9 @@ export const libStorage = (
 export const ours = (
   env: Record<string, string> = {},
   database: (() => Promise<string>) | null = null,
+  name = 'ours',
 ): Recipe => ({
-  name: 'ours',
+  name,
   command: [process.execPath, path.join(HERE, '..', 'dist', 'main.js')],
   env: async (port, folder) => ({
     PORT: String(port),
@@ -67,12 +75,21 @@ export const ours = (
     ...env,
   }),
   headers: { 'X-API-Key': API_KEY },
+  files: 'files',
 })
+
+/** Several of them at one port, beside one, with and without its fast lane. */
+export const oursTogether = (processes: string, database: (() => Promise<string>) | null): Recipe[] => [
+  ours({ FAST_LANE: '0' }, database, 'ours, no lane'),
+  ours({ WEB_CONCURRENCY: processes }, database, `ours, ${processes} processes`),
+  ours({ WEB_CONCURRENCY: processes, FAST_LANE: '0' }, database, `ours, ${processes} processes, no lane`),
+]
 
 export const tusd = (binary: string): Recipe => ({
   name: 'tusd',
   command: [binary],
   env: () => ({}),
+  files: '.',
 })
 
 const argumentsOf = (recipe: Recipe, port: number, folder: string): readonly string[] =>
@@ -95,14 +112,26 @@ export async function start(recipe: Recipe, dataFolder: string): Promise<Contend
     name: recipe.name,
     port,
     pid: child.pid ?? 0,
+    filesFolder: recipe.files === undefined ? null : path.join(folder, recipe.files),
     headers: recipe.headers ?? {},
     async stop() {
       if (child.exitCode === null) {
+        const [, ...others] = treeOf(child.pid ?? 0)
         child.kill('SIGKILL')
         await once(child, 'exit')
+        // Left to themselves they would still shut down, in a folder that is gone.
+        for (const pid of others) killIfThere(pid)
       }
       rmSync(folder, { recursive: true, force: true })
     },
+  }
+}
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
 }
 

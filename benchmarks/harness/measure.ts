@@ -1,6 +1,7 @@
 import { openConnection, type Connection } from './connection.ts'
 import type { Contender } from './contender.ts'
 import type { Scenario } from './scenarios.ts'
+import { markFiles } from './uploaded-files.ts'
 import { newWork } from './uploading.ts'
 import { cpuSeconds } from './usage.ts'
 
@@ -17,8 +18,10 @@ export interface Sample {
 
 const MIB_PER_GIB = 1024
 
+/** One sample. What it uploaded is removed behind it: a RAM disk would not hold what many samples do. */
 export async function measure(scenario: Scenario, contender: Contender): Promise<Sample> {
   const connections: Connection[] = []
+  const removeUploaded = contender.filesFolder === null ? null : markFiles(contender.filesFolder)
   for (let i = 0; i < scenario.connections; i++) connections.push(await openConnection(contender.port))
   try {
     const [first] = connections as [Connection]
@@ -41,6 +44,7 @@ export async function measure(scenario: Scenario, contender: Contender): Promise
     }
   } finally {
     for (const connection of connections) connection.close()
+    removeUploaded?.()
   }
 }
 

@@ -27,6 +27,9 @@ export interface Scenario {
   run(contender: Contender, connections: readonly Connection[], prepared: string, tally: Work): Promise<void>
 }
 
+/** Whether it is about large bodies, and not about files that are there before. */
+export const uploadsMuch = ({ unit, prepare }: Scenario): boolean => unit === 'MiB' && !prepare
+
 const everybody = () => true
 const tusServers = (name: string) => name !== 'sink'
 const onlyOurs = (name: string) => name.startsWith('ours')

@@ -10,6 +10,8 @@ import { webhookProblems, webhooksOf, type Webhooks } from './webhooks.ts'
 export interface Config {
   readonly host: string
   readonly port: number
+  /** processes that serve the port together; 1 is this one alone */
+  readonly webConcurrency: number
   readonly databaseUrl: string
   readonly databasePoolSize: number
   readonly databaseStatementTimeoutMs: number
@@ -104,6 +106,11 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
   const onSqlite = /^(file|sqlite):/.test(env['DATABASE_URL'] || VARIABLES.DATABASE_URL[1])
   if (values['LEASES'] === 'off' && !onSqlite)
     problems.push('LEASES must be auto or on with PostgreSQL, which any number of processes may use')
+  const several = Number(values['WEB_CONCURRENCY'] ?? 1) > 1
+  if (values['LEASES'] === 'off' && several && onSqlite)
+    problems.push('LEASES must be auto or on with WEB_CONCURRENCY: its processes lease what they write to')
+  if (several && /^(file|sqlite)::memory:/.test(String(values['DATABASE_URL'])))
+    problems.push('DATABASE_URL must be a file with WEB_CONCURRENCY, whose processes share no memory')
   const v = values as Values
   const takesKeys = v.AUTH_MODE !== 'jwt'
   const jwt = v.AUTH_MODE === 'jwt' || v.AUTH_MODE === 'hybrid' ? jwtRules(v) : null
@@ -117,10 +124,11 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
   return Object.freeze({
     host: v.HOST,
     port: v.PORT,
+    webConcurrency: v.WEB_CONCURRENCY,
     databaseUrl: v.DATABASE_URL,
     databasePoolSize: v.DATABASE_POOL_SIZE,
     databaseStatementTimeoutMs: v.DATABASE_STATEMENT_TIMEOUT_SECONDS * 1000,
-    leases: v.LEASES === 'on' || (v.LEASES === 'auto' && !onSqlite),
+    leases: v.LEASES === 'on' || (v.LEASES === 'auto' && (!onSqlite || several)),
     storage: Object.freeze(storageOf(v)),
     minFreeDiskBytes: v.MIN_FREE_DISK_BYTES,
     durability: v.DURABILITY,

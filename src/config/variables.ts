@@ -65,6 +65,7 @@ const webhookSecret = z
 export const VARIABLES = {
   HOST: [z.string(), '127.0.0.1', 'an address to listen on'],
   PORT: [integer(0, 65_535), '8000', 'a port from 0 to 65535'],
+  WEB_CONCURRENCY: [integer(1, 128), '1', 'a whole number from 1 to 128'],
   DATABASE_URL: [
     z.string().refine(isDatabaseUrl),
     'file:./data/uploads.db',

@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Meter } from '../core/ports.ts'
+import { renderTogether, snapshotOf } from './joined-metrics.ts'
 import { createWebhookMetrics, type WebhookMetrics } from './webhook-metrics.ts'
 import type { Dialect } from '../core/upload.ts'
 import * as buckets from './buckets.ts'
@@ -21,6 +22,11 @@ export interface Build {
   database: string
 }
 
+export interface Rendered {
+  contentType: string
+  text: string
+}
+
 export interface Metrics {
   meter: Meter
   webhooks: WebhookMetrics
@@ -38,7 +44,11 @@ export interface Metrics {
   /** Reads the room on the disk at each scrape. */
   watchDisk(freeBytes: () => Promise<number>): void
   /** the Prometheus text */
-  render(): Promise<{ contentType: string; text: string }>
+  render(): Promise<Rendered>
+  /** what was counted so far, for `renderTogether` at another process */
+  snapshot(): Promise<string>
+  /** the Prometheus text of several processes */
+  renderTogether(snapshots: readonly string[]): Promise<Rendered>
 }
 
 const METHODS = new Set(['OPTIONS', 'HEAD', 'GET', 'POST', 'PUT', 'PATCH', 'DELETE'])
@@ -175,5 +185,10 @@ export function createMetrics(): Metrics {
       })
     },
     render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+    snapshot: () => snapshotOf(registry),
+    renderTogether: async (snapshots) => ({
+      contentType: registry.contentType,
+      text: await renderTogether(snapshots),
+    }),
   }
 }

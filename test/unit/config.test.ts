@@ -107,6 +107,16 @@ const VARIABLES: Record<string, Row> = {
     bad: ['0', '21', ...NO_NUMBERS, ...HUGE],
     must: /seconds from 1 to 20$/,
   },
+  WEB_CONCURRENCY: {
+    key: 'webConcurrency',
+    unset: 1,
+    good: [
+      ['1', 1],
+      ['128', 128],
+    ],
+    bad: ['0', '129', ...NO_NUMBERS, ...HUGE],
+    must: /number from 1 to 128$/,
+  },
   LEASES: {
     key: 'leases',
     unset: false,
