@@ -195,8 +195,9 @@ test.each([
   ['film.mp4', 'film.mp4'],
   ['../../etc/passwd', 'passwd'],
   ['C:\\temp\\a', 'a'],
-  ['..', 'the-id'],
-  ['/', 'the-id'],
+  ['..', 'download'],
+  ['/', 'download'],
+  ['.bashrc', '_bashrc'],
 ])('%j is saved as %j', (name, saved) => {
   expect(safeName({ file_name: name, upload_id: 'the-id' } as never)).toBe(saved)
 })
