@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import express, { type Express, type Request, type Response } from 'express'
 import { HttpError, unavailable } from './core/errors.ts'
-import type { Gate } from './core/ports.ts'
+import type { Gate } from './core/ports/gate.ts'
 import { announcedLength } from './http/body.ts'
 import { serveAsset, servePage, type ConsoleFiles } from './http/console.ts'
 import { applyCors } from './http/cors.ts'

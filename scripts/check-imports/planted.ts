@@ -27,7 +27,7 @@ import type { UploadLedger } from '../ledger/ledger.ts' // planted
 const gate = await import('../admission/gate.ts') // planted
 `,
   'src/admission/planted.ts': `
-import type { Gate } from '../core/ports.ts'
+import type { Gate } from '../core/ports/gate.ts'
 import { putChunk } from '../uploads/put-chunk.ts' // planted
 import { metrics } from '../observe/metrics.ts' // planted
 `,

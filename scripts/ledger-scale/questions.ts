@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { UploadLedger } from '../../src/core/ports.ts'
+import type { UploadLedger } from '../../src/core/ports/ledger.ts'
 import type { NewUpload } from '../../src/core/upload.ts'
 import { BIG_OWNER } from './fill.ts'
 

@@ -1,5 +1,6 @@
 import { throttled, type ThrottleReason } from '../core/errors.ts'
-import type { Admission, Gate, Meter, Wait } from '../core/ports.ts'
+import type { Admission, Gate, Wait } from '../core/ports/gate.ts'
+import type { Meter } from '../core/ports/meter.ts'
 import { createFairQueue } from './fair-queue.ts'
 import { createWorkers, type WorkerLimits } from './workers.ts'
 

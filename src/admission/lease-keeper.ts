@@ -1,4 +1,4 @@
-import type { Holder, Lease, Leases } from '../core/ports.ts'
+import type { Holder, Lease, Leases } from '../core/ports/locker.ts'
 
 export interface LeaseTimes {
   /** how long a lease stands that nobody renews */

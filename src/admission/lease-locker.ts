@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { locked } from '../core/errors.ts'
-import type { Hold, Holder, Lease, Leases, LeaseState, Locker } from '../core/ports.ts'
+import type { Hold, Holder, Lease, Leases, LeaseState, Locker } from '../core/ports/locker.ts'
 import { createLeaseKeeper, type Kept, type LeaseTimes } from './lease-keeper.ts'
 import { isWriters } from './locker.ts'
 

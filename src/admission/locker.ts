@@ -1,5 +1,5 @@
 import { locked } from '../core/errors.ts'
-import type { Hold, Holder, Locker, Place } from '../core/ports.ts'
+import type { Hold, Holder, Locker, Place } from '../core/ports/locker.ts'
 
 export interface LockerOptions {
   /** how long a writer waits for its turn */

@@ -1,4 +1,4 @@
-import type { Turn } from '../core/ports.ts'
+import type { Turn } from '../core/ports/body.ts'
 import { createFairQueue } from './fair-queue.ts'
 
 export interface WorkerLimits {

@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto'
-import type { SigningKey } from '../core/ports.ts'
+import type { SigningKey } from '../core/ports/ledger.ts'
 import { readJwtKey, type JwtAlgorithm } from './jwt-key.ts'
 import { storageOf, storageProblems, type Storage } from './storage.ts'
 import { tracingOf, type Tracing } from './tracing.ts'

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { SigningKey } from '../core/ports.ts'
+import type { SigningKey } from '../core/ports/ledger.ts'
 
 /** As many bytes as the hash has: RFC 2104 section 3 discourages fewer. */
 const MIN_SECRET_BYTES = 32

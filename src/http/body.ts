@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { HttpError } from '../core/errors.ts'
-import type { Body } from '../core/ports.ts'
+import type { Body } from '../core/ports/body.ts'
 
 export interface BodyOptions {
   /** a body that sends nothing for so long while we are reading is ended */

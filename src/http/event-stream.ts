@@ -1,5 +1,5 @@
 import { HttpError, throttled, unavailable } from '../core/errors.ts'
-import type { Meter } from '../core/ports.ts'
+import type { Meter } from '../core/ports/meter.ts'
 import type { Exchange } from './exchange.ts'
 
 /** An open answer of server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html). */

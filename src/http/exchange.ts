@@ -1,5 +1,6 @@
 import type { Request, Response } from 'express'
-import type { Admission, Body, Turn } from '../core/ports.ts'
+import type { Body, Turn } from '../core/ports/body.ts'
+import type { Admission } from '../core/ports/gate.ts'
 import type { Download } from './download.ts'
 
 /** One request and its answer, with what the guards found out. */

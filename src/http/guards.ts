@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { HttpError } from '../core/errors.ts'
-import type { Gate } from '../core/ports.ts'
+import type { Gate } from '../core/ports/gate.ts'
 import { isUploadId } from '../core/upload.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
 import { answerEarly } from './early.ts'

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { GuessLimit } from '../admission/rate-limits.ts'
 import { throttled } from '../core/errors.ts'
-import type { Meter } from '../core/ports.ts'
+import type { Meter } from '../core/ports/meter.ts'
 import { clientAddress } from './client-address.ts'
 
 export interface GuessOptions {

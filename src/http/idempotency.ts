@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { HttpError } from '../core/errors.ts'
-import type { Once } from '../core/ports.ts'
+import type { Once } from '../core/ports/ledger.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
 import type { Exchange, Guard } from './exchange.ts'
 

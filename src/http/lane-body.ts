@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Body } from '../core/ports.ts'
+import type { Body } from '../core/ports/body.ts'
 import { broken, createWait, openBody, sayContinue, timedOut, type BodyOptions } from './body.ts'
 import { enterFastLane, outsideParser, type Lane, type Sink } from './fast-lane.ts'
 import { createRing, type Ring, type RingBuffers } from './ring.ts'

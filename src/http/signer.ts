@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import type { SigningKey } from '../core/ports.ts'
+import type { SigningKey } from '../core/ports/ledger.ts'
 import type { SigningKeys } from './signing-keys.ts'
 
 /** Signs short texts, and knows them again. What is signed can be read by everybody. */

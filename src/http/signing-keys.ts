@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { SigningKey, UploadLedger } from '../core/ports.ts'
+import type { SigningKey, UploadLedger } from '../core/ports/ledger.ts'
 
 /** The keys that count; the first one signs. */
 export type SigningKeys = () => Promise<readonly [SigningKey, ...SigningKey[]]>

@@ -1,4 +1,4 @@
-import type { Commit, Committed } from '../core/ports.ts'
+import type { Commit, Committed } from '../core/ports/ledger.ts'
 import type { Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import type { Dialect } from './dialect.ts'

@@ -1,5 +1,5 @@
 import { isFull } from '../core/geometry.ts'
-import type { Commit, Committed } from '../core/ports.ts'
+import type { Commit, Committed } from '../core/ports/ledger.ts'
 import { isOpen, type Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import { CELL_COLUMNS, toCell, type CellRow } from './rows.ts'

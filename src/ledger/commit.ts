@@ -1,4 +1,4 @@
-import type { Commit, Committed } from '../core/ports.ts'
+import type { Commit, Committed } from '../core/ports/ledger.ts'
 import { commitAll } from './batch.ts'
 import type { Dialect } from './dialect.ts'
 import { inGroups, type Group } from './group.ts'

@@ -1,5 +1,5 @@
 import { HttpError } from '../core/errors.ts'
-import type { Done, UploadLedger } from '../core/ports.ts'
+import type { Done, UploadLedger } from '../core/ports/ledger.ts'
 import { reservedBytes } from '../core/quota.ts'
 import type { NewUpload, Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'

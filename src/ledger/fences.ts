@@ -1,4 +1,4 @@
-import type { Fence } from '../core/ports.ts'
+import type { Fence } from '../core/ports/locker.ts'
 import type { Dialect } from './dialect.ts'
 import { heldInOrder, inOrder, isLeaseAmong } from './lease-rows.ts'
 import type { Client } from './statements.ts'

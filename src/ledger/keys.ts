@@ -1,4 +1,4 @@
-import type { Done, Key } from '../core/ports.ts'
+import type { Done, Key } from '../core/ports/ledger.ts'
 import type { Upload } from '../core/upload.ts'
 import type { Dialect } from './dialect.ts'
 import { toUpload, UPLOAD_COLUMNS, type UploadRow } from './rows.ts'

@@ -1,4 +1,4 @@
-import type { Lease, Place } from '../core/ports.ts'
+import type { Lease, Place } from '../core/ports/locker.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import type { Dialect } from './dialect.ts'
 

@@ -1,4 +1,4 @@
-import type { Lease, LeaseState, Leases } from '../core/ports.ts'
+import type { Lease, LeaseState, Leases } from '../core/ports/locker.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import type { Dialect } from './dialect.ts'
 import { surfacing } from './failures.ts'

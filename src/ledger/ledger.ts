@@ -1,6 +1,7 @@
 import { unavailable } from '../core/errors.ts'
 import type { EventType } from '../core/events.ts'
-import type { Fence, UploadLedger } from '../core/ports.ts'
+import type { UploadLedger } from '../core/ports/ledger.ts'
+import type { Fence } from '../core/ports/locker.ts'
 import { reservedBytes } from '../core/quota.ts'
 import { sourcesOf, type Cell, type Status, type Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'

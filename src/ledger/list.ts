@@ -1,4 +1,4 @@
-import type { ListQuery } from '../core/ports.ts'
+import type { ListQuery } from '../core/ports/ledger.ts'
 import { statusesShownAs, type Status, type Upload } from '../core/upload.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import { fromCursor, toCursor, type Place } from './cursor.ts'

@@ -1,4 +1,4 @@
-import type { UploadLedger } from '../core/ports.ts'
+import type { UploadLedger } from '../core/ports/ledger.ts'
 import { createLedger } from './ledger.ts'
 import { openDb, type Db } from './open.ts'
 import { whilePresent } from './present.ts'

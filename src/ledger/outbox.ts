@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { eventOf, type Happening } from '../core/events.ts'
-import type { Committed } from '../core/ports.ts'
+import type { Committed } from '../core/ports/ledger.ts'
 import { Prisma } from '../generated/sqlite/client.ts'
 import type { Dialect } from './dialect.ts'
 import type { Client } from './statements.ts'

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 import { unavailable } from '../core/errors.ts'
-import type { UploadLedger } from '../core/ports.ts'
+import type { UploadLedger } from '../core/ports/ledger.ts'
 
 type Method = keyof UploadLedger
 

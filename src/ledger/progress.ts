@@ -1,5 +1,5 @@
 import { cellRange, isFull } from '../core/geometry.ts'
-import type { CellCommit, Commit } from '../core/ports.ts'
+import type { CellCommit, Commit } from '../core/ports/ledger.ts'
 import { isOpen, type Cell, type Status, type Upload } from '../core/upload.ts'
 
 /** A cell as a commit finds or leaves it. */

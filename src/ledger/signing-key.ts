@@ -1,4 +1,4 @@
-import type { SigningKey } from '../core/ports.ts'
+import type { SigningKey } from '../core/ports/ledger.ts'
 import type { Client } from './statements.ts'
 
 /** What the one row of `signing_keys` is called. */

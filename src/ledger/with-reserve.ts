@@ -1,5 +1,5 @@
 import { HttpError } from '../core/errors.ts'
-import type { UploadLedger } from '../core/ports.ts'
+import type { UploadLedger } from '../core/ports/ledger.ts'
 import type { Reserve } from './reserve.ts'
 
 /**

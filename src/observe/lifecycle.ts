@@ -1,4 +1,4 @@
-import type { Committed, UploadLedger } from '../core/ports.ts'
+import type { Committed, UploadLedger } from '../core/ports/ledger.ts'
 import type { NewUpload, Status, Upload } from '../core/upload.ts'
 
 /** A turn in the life of an upload, at which the ledger let exactly one process in. */

@@ -1,5 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { Meter } from '../core/ports.ts'
+import type { Meter } from '../core/ports/meter.ts'
 import { renderTogether, snapshotOf } from './joined-metrics.ts'
 import { createWebhookMetrics, type WebhookMetrics } from './webhook-metrics.ts'
 import type { Dialect } from '../core/upload.ts'

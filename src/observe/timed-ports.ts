@@ -1,4 +1,5 @@
-import type { Admission, ChunkStore, Gate, StoreOperation, Taken, Wait, Written } from '../core/ports.ts'
+import type { Admission, Gate, Wait } from '../core/ports/gate.ts'
+import type { ChunkStore, StoreOperation, Taken, Written } from '../core/ports/store.ts'
 
 /** Seconds of one operation of a store, and whether it failed. */
 export type Timed = (store: string, operation: StoreOperation, seconds: number, failed: boolean) => void

@@ -1,17 +1,8 @@
-import type {
-  Admission,
-  ChunkStore,
-  Gate,
-  Hold,
-  Locker,
-  Taken,
-  Turn,
-  UploadLedger,
-  Wait,
-  Write,
-  Written,
-  WritesAhead,
-} from '../core/ports.ts'
+import type { Turn } from '../core/ports/body.ts'
+import type { Admission, Gate, Wait } from '../core/ports/gate.ts'
+import type { UploadLedger } from '../core/ports/ledger.ts'
+import type { Hold, Locker } from '../core/ports/locker.ts'
+import type { ChunkStore, Taken, Write, Written, WritesAhead } from '../core/ports/store.ts'
 import type { Upload } from '../core/upload.ts'
 import type { BeginStep, Step } from './tracing.ts'
 

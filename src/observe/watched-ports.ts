@@ -1,4 +1,7 @@
-import type { ChunkStore, Gate, Locker, UploadLedger } from '../core/ports.ts'
+import type { Gate } from '../core/ports/gate.ts'
+import type { UploadLedger } from '../core/ports/ledger.ts'
+import type { Locker } from '../core/ports/locker.ts'
+import type { ChunkStore } from '../core/ports/store.ts'
 import type { Listener } from './lifecycle.ts'
 import { watchedLedger } from './lifecycle.ts'
 import type { Metrics } from './metrics.ts'

@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.ts'
 import { unavailable } from '../core/errors.ts'
-import type { Body } from '../core/ports.ts'
+import type { Body } from '../core/ports/body.ts'
 import { openBody as openPlainBody } from '../http/body.ts'
 import type { OpenBody } from '../http/exchange.ts'
 import { openLaneBody, type LaneOptions } from '../http/lane-body.ts'

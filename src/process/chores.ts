@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import type { Leases } from '../core/ports.ts'
+import type { Leases } from '../core/ports/locker.ts'
 import type { Cleanup } from '../http/operations.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
 

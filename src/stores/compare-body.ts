@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises'
-import type { Write, Written } from '../core/ports.ts'
+import type { Write, Written } from '../core/ports/store.ts'
 import { openForReading, storageError } from './disk.ts'
 import { BATCH_BYTES } from './write-body.ts'
 

@@ -1,5 +1,5 @@
 import { HttpError } from '../core/errors.ts'
-import type { ChunkStore, WritesAhead, Written } from '../core/ports.ts'
+import type { ChunkStore, WritesAhead, Written } from '../core/ports/store.ts'
 
 /** A store that takes no bytes as long as `isFull` says so, though its disk might. */
 export const heldBack = (store: ChunkStore, isFull: () => boolean): ChunkStore => ({

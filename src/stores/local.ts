@@ -1,7 +1,7 @@
 import { access, constants, stat, statfs } from 'node:fs/promises'
 import path from 'node:path'
 import { FileStore } from '@tus/file-store'
-import type { ChunkStore } from '../core/ports.ts'
+import type { ChunkStore } from '../core/ports/store.ts'
 import { isFinal } from '../core/upload.ts'
 import { compareBody } from './compare-body.ts'
 import { codeOf, storageError } from './disk.ts'

@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises'
 import { HttpError } from '../core/errors.ts'
-import type { Turn, Write, Written } from '../core/ports.ts'
+import type { Turn } from '../core/ports/body.ts'
+import type { Write, Written } from '../core/ports/store.ts'
 import type { Upload } from '../core/upload.ts'
 import { codeOf, makeFolderFor, openForWriting, openOrMake, storageError, writeAll } from './disk.ts'
 import type { Forcing } from './durable.ts'

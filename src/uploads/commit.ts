@@ -1,5 +1,6 @@
 import { HttpError } from '../core/errors.ts'
-import type { CellCommit, Hold } from '../core/ports.ts'
+import type { CellCommit } from '../core/ports/ledger.ts'
+import type { Hold } from '../core/ports/locker.ts'
 import { assertOpen, type Upload } from '../core/upload.ts'
 import { expiryFrom, fencesOf, statusWhenFull, takenOver, type WriteDeps } from './deps.ts'
 

@@ -1,6 +1,6 @@
 import { HttpError } from '../core/errors.ts'
 import { planChunkSize } from '../core/geometry.ts'
-import type { Done, Once } from '../core/ports.ts'
+import type { Done, Once } from '../core/ports/ledger.ts'
 import { completesByItself, type NewUpload, type Upload } from '../core/upload.ts'
 import { expiryFrom, type Deps } from './deps.ts'
 import { assertSame, doneOf, look } from './once.ts'

@@ -1,15 +1,8 @@
-import type {
-  Body,
-  ChunkStore,
-  Digest,
-  Fence,
-  Hold,
-  Holder,
-  Locker,
-  Meter,
-  Turn,
-  UploadLedger,
-} from '../core/ports.ts'
+import type { Body, Turn } from '../core/ports/body.ts'
+import type { UploadLedger } from '../core/ports/ledger.ts'
+import type { Fence, Hold, Holder, Locker } from '../core/ports/locker.ts'
+import type { Meter } from '../core/ports/meter.ts'
+import type { ChunkStore, Digest } from '../core/ports/store.ts'
 import { HttpError, locked } from '../core/errors.ts'
 import type { Status, Upload } from '../core/upload.ts'
 

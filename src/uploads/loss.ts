@@ -1,5 +1,5 @@
 import { HttpError } from '../core/errors.ts'
-import type { Hold } from '../core/ports.ts'
+import type { Hold } from '../core/ports/locker.ts'
 import { fencesOf, type Deps } from './deps.ts'
 
 /**

@@ -1,5 +1,5 @@
 import { HttpError } from '../core/errors.ts'
-import type { Done, Once } from '../core/ports.ts'
+import type { Done, Once } from '../core/ports/ledger.ts'
 import type { Upload } from '../core/upload.ts'
 import type { Deps } from './deps.ts'
 

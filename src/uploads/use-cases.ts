@@ -1,6 +1,6 @@
 import { HttpError } from '../core/errors.ts'
 import { cellCount, isFull, missingCells } from '../core/geometry.ts'
-import type { ListQuery, Once } from '../core/ports.ts'
+import type { ListQuery, Once } from '../core/ports/ledger.ts'
 import { assertNotExpired, isUploadId, publicStatus, type Upload } from '../core/upload.ts'
 import { appendTo } from './append.ts'
 import { completeUpload, finisher, resumeFinalizing, settled } from './complete.ts'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import path from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import type { Once } from '../../src/core/ports.ts'
+import type { Once } from '../../src/core/ports/ledger.ts'
 import type { NewUpload } from '../../src/core/upload.ts'
 import { createLedger } from '../../src/ledger/ledger.ts'
 import { openDb } from '../../src/ledger/open.ts'

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
-import type { Fence, Lease } from '../../src/core/ports.ts'
+import type { Fence, Lease } from '../../src/core/ports/locker.ts'
 import { commitOf, LATER, newUpload, progressOf, range, wholeCell } from './ledger-fixture.ts'
 import { newLease, NO_TIME, rival, TTL_MS, type Peer } from './ledger-peer.ts'
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { CellCommit, Commit, Done, UploadLedger } from '../../src/core/ports.ts'
+import type { CellCommit, Commit, Done, UploadLedger } from '../../src/core/ports/ledger.ts'
 import type { LedgerLimits } from '../../src/ledger/ledger.ts'
 import type { Db } from '../../src/ledger/open.ts'
 import { publicStatus, type NewUpload, type Status, type Upload } from '../../src/core/upload.ts'

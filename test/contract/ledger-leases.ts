@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Lease, Leases } from '../../src/core/ports.ts'
+import type { Lease, Leases } from '../../src/core/ports/locker.ts'
 import { createLeases } from '../../src/ledger/leases.ts'
 import { range } from './ledger-fixture.ts'
 import { fencesCommits } from './ledger-fences.ts'

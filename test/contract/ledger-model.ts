@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import type { CellCommit } from '../../src/core/ports.ts'
+import type { CellCommit } from '../../src/core/ports/ledger.ts'
 import { CHUNK, commitOf, LATER, newUpload, range, type Fixture } from './ledger-fixture.ts'
 
 const CELLS = 8

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import type { Lease, Leases, Place, UploadLedger } from '../../src/core/ports.ts'
+import type { UploadLedger } from '../../src/core/ports/ledger.ts'
+import type { Lease, Leases, Place } from '../../src/core/ports/locker.ts'
 import { createLeases } from '../../src/ledger/leases.ts'
 import { createLedger } from '../../src/ledger/ledger.ts'
 import { openDb, type Db } from '../../src/ledger/open.ts'

@@ -1,6 +1,6 @@
 import { Client } from 'pg'
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
-import type { UploadLedger } from '../../src/core/ports.ts'
+import type { UploadLedger } from '../../src/core/ports/ledger.ts'
 import { Prisma } from '../../src/generated/sqlite/client.ts'
 import { createLedger } from '../../src/ledger/ledger.ts'
 import { migrateUp } from '../../src/ledger/migrate.ts'

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { UploadLedger } from '../../src/core/ports.ts'
+import type { UploadLedger } from '../../src/core/ports/ledger.ts'
 import { reservedBytes } from '../../src/core/quota.ts'
 import type { NewUpload } from '../../src/core/upload.ts'
 import type { LedgerLimits } from '../../src/ledger/ledger.ts'

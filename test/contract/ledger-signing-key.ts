@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { SigningKey } from '../../src/core/ports.ts'
+import type { SigningKey } from '../../src/core/ports/ledger.ts'
 import { range, type Fixture } from './ledger-fixture.ts'
 
 const keyOf = (number: number): SigningKey => ({ id: `key-${number}`, secret: `secret "'\\ ${number}` })

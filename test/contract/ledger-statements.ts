@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Deliveries } from '../../src/core/events.ts'
-import type { Leases, UploadLedger } from '../../src/core/ports.ts'
+import type { UploadLedger } from '../../src/core/ports/ledger.ts'
+import type { Leases } from '../../src/core/ports/locker.ts'
 import { Prisma } from '../../src/generated/sqlite/client.ts'
 import type { Db } from '../../src/ledger/open.ts'
 import type { Client } from '../../src/ledger/statements.ts'

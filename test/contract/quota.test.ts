@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import type { UploadLedger } from '../../src/core/ports.ts'
+import type { UploadLedger } from '../../src/core/ports/ledger.ts'
 import { createLedger } from '../../src/ledger/ledger.ts'
 import { migrateUp } from '../../src/ledger/migrate.ts'
 import { openDb } from '../../src/ledger/open.ts'

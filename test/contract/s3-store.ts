@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { ChunkStore, Write } from '../../src/core/ports.ts'
+import type { ChunkStore, Write } from '../../src/core/ports/store.ts'
 import type { Upload } from '../../src/core/upload.ts'
 import { bodyOf } from '../support/body.ts'
 import { bytesOf, MIB, sha256 } from '../support/bytes.ts'

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { ChunkStore, Write, Written } from '../../src/core/ports.ts'
+import type { ChunkStore, Write, Written } from '../../src/core/ports/store.ts'
 import type { Upload } from '../../src/core/upload.ts'
 import { bodyOf, turnOf } from '../support/body.ts'
 import { bytesOf, MIB, sha256 } from '../support/bytes.ts'

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
-import type { Body, Turn } from '../../src/core/ports.ts'
+import type { Body, Turn } from '../../src/core/ports/body.ts'
 
 export interface BodyOptions {
   /** bytes a piece; a batch has as many as fit */

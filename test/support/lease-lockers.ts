@@ -1,6 +1,6 @@
 import { createLeaseLocker } from '../../src/admission/lease-locker.ts'
 import { createLocker } from '../../src/admission/locker.ts'
-import type { Hold, Holder, Place } from '../../src/core/ports.ts'
+import type { Hold, Holder, Place } from '../../src/core/ports/locker.ts'
 import { createMemoryLeases } from './memory-leases.ts'
 
 export const TTL_MS = 10_000

@@ -1,4 +1,4 @@
-import type { Lease, Leases, LeaseState } from '../../src/core/ports.ts'
+import type { Lease, Leases, LeaseState } from '../../src/core/ports/locker.ts'
 
 interface Row {
   lease: Lease

@@ -1,4 +1,5 @@
-import type { ChunkStore, StorageNotes } from '../../src/core/ports.ts'
+import type { StorageNotes } from '../../src/core/ports/ledger.ts'
+import type { ChunkStore } from '../../src/core/ports/store.ts'
 import { createMetrics } from '../../src/observe/metrics.ts'
 import { createS3Store, type S3Options } from '../../src/stores/s3/store.ts'
 import type { S3Endpoint } from './s3/endpoint.ts'

@@ -1,5 +1,6 @@
 import { cellAt, cellRange } from '../../src/core/geometry.ts'
-import type { StorageNotes, Write, Written } from '../../src/core/ports.ts'
+import type { StorageNotes } from '../../src/core/ports/ledger.ts'
+import type { Write, Written } from '../../src/core/ports/store.ts'
 import type { Cell, Upload } from '../../src/core/upload.ts'
 
 /** What a ledger keeps of the bytes of uploads, and the part of its commits that a store depends on. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { createGate, type GateLimits } from '../../src/admission/gate.ts'
 import { HttpError, type ThrottleReason } from '../../src/core/errors.ts'
-import type { Admission } from '../../src/core/ports.ts'
+import type { Admission } from '../../src/core/ports/gate.ts'
 
 const ROOMY: GateLimits = {
   workerCount: 1,

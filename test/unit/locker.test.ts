@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createLocker } from '../../src/admission/locker.ts'
-import type { Holder } from '../../src/core/ports.ts'
+import type { Holder } from '../../src/core/ports/locker.ts'
 
 const PATIENCE_MS = 30_000
 const LOOK_MS = 500

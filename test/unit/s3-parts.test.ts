@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { HttpError } from '../../src/core/errors.ts'
-import type { Turn } from '../../src/core/ports.ts'
+import type { Turn } from '../../src/core/ports/body.ts'
 import { atATime } from '../../src/stores/s3/at-a-time.ts'
 import { failureOf, isTransient, storageError } from '../../src/stores/s3/errors.ts'
 import { createMemory } from '../../src/stores/s3/memory.ts'

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { ChunkStore, Write, Written } from '../../src/core/ports.ts'
+import type { ChunkStore, Write, Written } from '../../src/core/ports/store.ts'
 import type { Upload } from '../../src/core/upload.ts'
 import { timedStore } from '../../src/observe/timed-ports.ts'
 import { tracedStore } from '../../src/observe/traced-ports.ts'

@@ -2,7 +2,7 @@ import { setImmediate as settle } from 'node:timers/promises'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { createWorkers, type Workers } from '../../src/admission/workers.ts'
-import type { Turn } from '../../src/core/ports.ts'
+import type { Turn } from '../../src/core/ports/body.ts'
 
 const workersOf = (workerCount: number, maxFairInflightChunksPerUpload = 0) =>
   createWorkers({ workerCount, maxFairInflightChunksPerUpload })

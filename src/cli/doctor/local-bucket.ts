@@ -1,5 +1,5 @@
 import type { Config } from '../../config/config.ts'
-import type { StorageNotes } from '../../core/ports.ts'
+import type { StorageNotes } from '../../core/ports/ledger.ts'
 import { createMetrics } from '../../observe/metrics.ts'
 import { openStore } from '../../process/storage.ts'
 import { failed, ok, wordsOf } from './finding.ts'

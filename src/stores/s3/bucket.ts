@@ -15,7 +15,7 @@ import {
   type StorageClass,
 } from '@aws-sdk/client-s3'
 import { addAbortSignal, Readable } from 'node:stream'
-import type { Meter } from '../../core/ports.ts'
+import type { Meter } from '../../core/ports/meter.ts'
 import type { ByteRange } from '../../core/range.ts'
 import type { S3Client, S3Place } from './client.ts'
 import type { Effort, Retry } from './retry.ts'

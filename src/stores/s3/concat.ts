@@ -1,4 +1,4 @@
-import type { StorageNotes } from '../../core/ports.ts'
+import type { StorageNotes } from '../../core/ports/ledger.ts'
 import type { Upload } from '../../core/upload.ts'
 import type { Assembler } from './assemble.ts'
 import { atATime } from './at-a-time.ts'

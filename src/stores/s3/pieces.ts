@@ -1,4 +1,4 @@
-import type { StorageNotes } from '../../core/ports.ts'
+import type { StorageNotes } from '../../core/ports/ledger.ts'
 import type { Upload } from '../../core/upload.ts'
 import type { Bucket, Payload } from './bucket.ts'
 import { isMissing, lost } from './errors.ts'

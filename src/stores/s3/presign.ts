@@ -1,6 +1,6 @@
 import { GetObjectCommand } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
-import type { PresentedAs } from '../../core/ports.ts'
+import type { PresentedAs } from '../../core/ports/store.ts'
 import type { S3Client } from './client.ts'
 
 /** A URL that gives the object to whoever has it, for a while. No request. */

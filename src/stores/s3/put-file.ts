@@ -1,5 +1,5 @@
 import { HttpError, unavailable } from '../../core/errors.ts'
-import type { StorageNotes } from '../../core/ports.ts'
+import type { StorageNotes } from '../../core/ports/ledger.ts'
 import type { Upload } from '../../core/upload.ts'
 import type { Bucket, Condition, Payload } from './bucket.ts'
 import { isMissing, isRefusedByCondition, isUnknownCondition } from './errors.ts'

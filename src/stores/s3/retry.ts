@@ -1,6 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import pRetry from 'p-retry'
-import type { Meter, Turn } from '../../core/ports.ts'
+import type { Turn } from '../../core/ports/body.ts'
+import type { Meter } from '../../core/ports/meter.ts'
 import { isTransient } from './errors.ts'
 
 /** What one piece of work may take, and what it took. */

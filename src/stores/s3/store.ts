@@ -1,4 +1,6 @@
-import type { ChunkStore, Meter, StorageNotes } from '../../core/ports.ts'
+import type { StorageNotes } from '../../core/ports/ledger.ts'
+import type { Meter } from '../../core/ports/meter.ts'
+import type { ChunkStore } from '../../core/ports/store.ts'
 import type { Upload } from '../../core/upload.ts'
 import { createAssembler } from './assemble.ts'
 import { createBucket } from './bucket.ts'

@@ -1,5 +1,5 @@
 import { HttpError } from '../../core/errors.ts'
-import type { StorageNotes } from '../../core/ports.ts'
+import type { StorageNotes } from '../../core/ports/ledger.ts'
 import type { Upload } from '../../core/upload.ts'
 import type { Bucket } from './bucket.ts'
 import { isCode } from './errors.ts'
