@@ -124,7 +124,7 @@ export function routes({
     ['POST',    '/v1/uploads/:id/tokens',        owner,     maybeJson, makeToken(uploads, links, tus)],
     ['HEAD',    '/v1/links/:token',              linkHolder(links, identification), none, linked],
     ['GET',     '/v1/links/:token',              linkHolder(links, identification), none, linked],
-    ['GET',     '/v1/uploads/:id/events',        owner,     none,      watchUpload(uploads, eventStreams)],
+    ['GET',     '/v1/uploads/:id/events',        sender,    none,      watchUpload(uploads, eventStreams)],
     ['GET',     '/v1/events',                    anyUser,   none,      watchList(uploads, eventStreams, load)],
     ['GET',     '/v1/limits',                    anyUser,   none,      showLimits(limits, load)],
 

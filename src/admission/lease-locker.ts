@@ -99,13 +99,15 @@ export function createLeaseLocker(parts: LeaseLockerParts): Locker {
       const waiting = noticing(holder)
       const turn = await inner.acquire(id, place, waiting, wait)
       const lease = { id, place, token: randomUUID() }
+      let { afterAnother } = turn
       try {
-        const takenAt = await take(
-          lease,
-          (state, asked) =>
-            waiting.hasYielded() || now() >= deadline || !(wait || asked || state.idle || isSilent(state)),
-        )
-        return holdOf(leases, lease, keeper.keep(lease, holder, takenAt), turn)
+        const takenAt = await take(lease, (state, asked) => {
+          afterAnother = true
+          return (
+            waiting.hasYielded() || now() >= deadline || !(wait || asked || state.idle || isSilent(state))
+          )
+        })
+        return { ...holdOf(leases, lease, keeper.keep(lease, holder, takenAt), turn), afterAnother }
       } catch (error) {
         await turn.release()
         throw error
@@ -134,7 +136,7 @@ function noticing(holder: Holder) {
   }
 }
 
-function holdOf(leases: Leases, lease: Lease, kept: Kept, turn: Hold): Hold {
+function holdOf(leases: Leases, lease: Lease, kept: Kept, turn: Hold): Omit<Hold, 'afterAnother'> {
   let released = false
   return {
     fence: { place: lease.place, token: lease.token },

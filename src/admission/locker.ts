@@ -50,7 +50,7 @@ export function createLocker(options: Partial<LockerOptions> = {}): Locker {
       clearTimeout(next.timer)
       countWaiter(-1)
       taken.holder = next.holder
-      next.resolve(holdOf(id, place, taken))
+      next.resolve(holdOf(id, place, taken, true))
       return
     }
     const places = uploads.get(id)
@@ -58,9 +58,10 @@ export function createLocker(options: Partial<LockerOptions> = {}): Locker {
     if (places?.size === 0) uploads.delete(id)
   }
 
-  const holdOf = (id: string, place: Place, taken: Taken): Hold => {
+  const holdOf = (id: string, place: Place, taken: Taken, afterAnother: boolean): Hold => {
     let released = false
     return {
+      afterAnother,
       fence: null,
       held: () => !released,
       async release() {
@@ -90,7 +91,7 @@ export function createLocker(options: Partial<LockerOptions> = {}): Locker {
     if (!taken) {
       const fresh: Taken = { holder, waiting: [] }
       places.set(place, fresh)
-      return holdOf(id, place, fresh)
+      return holdOf(id, place, fresh, false)
     }
     if (taken.holder.idle()) taken.holder.yield()
     else if (!wait) throw locked()

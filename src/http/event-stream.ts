@@ -1,6 +1,6 @@
 import { HttpError, throttled, unavailable } from '../core/errors.ts'
 import type { Meter } from '../core/ports/meter.ts'
-import type { Exchange } from './exchange.ts'
+import { asker, type Exchange } from './exchange.ts'
 
 /** An open answer of server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html). */
 export interface EventStream {
@@ -25,6 +25,7 @@ export interface EventStreams {
 }
 
 export interface StreamLimits {
+  /** of one user, and of the tokens for one upload */
   perUser: number
   overall: number
   /** how often a silent stream shows that it lives */
@@ -45,16 +46,17 @@ export function createEventStreams(
   meter: Pick<Meter, 'throttled'>,
   limits: StreamLimits = STREAM_LIMITS,
 ): EventStreams {
-  const open = new Set<{ userId: string; end(): void }>()
+  const open = new Set<{ by: string; end(): void }>()
   let closed = false
 
   return {
     open(exchange) {
-      const { req, res, userId } = exchange
+      const { req, res } = exchange
+      const by = asker(exchange)
       // Who went while the guards were asked is told by no event any more: the stream would stay for good.
       if (res.destroyed || req.socket.destroyed) throw new HttpError('client_closed')
       if (closed) throw unavailable('The server is shutting down.')
-      const own = [...open].filter((stream) => stream.userId === userId).length
+      const own = [...open].filter((stream) => stream.by === by).length
       if (own >= limits.perUser || open.size >= limits.overall) {
         meter.throttled('event_stream_limit')
         throw throttled('event_stream_limit', 5)
@@ -62,7 +64,7 @@ export function createEventStreams(
       const stream = start(exchange, limits)
       // Who takes nothing would hold up the shutdown with what waits for them.
       const end = () => (res.writableNeedDrain ? void res.destroy() : stream.end())
-      const entry = { userId, end }
+      const entry = { by, end }
       open.add(entry)
       void stream.over.then(() => open.delete(entry))
       return stream

@@ -30,6 +30,10 @@ export interface Exchange {
   failure: unknown
 }
 
+/** Who holds a token for one upload must not get in the way of its owner's other requests. */
+export const asker = ({ userId, uploadId, byUploadToken }: Exchange): string =>
+  byUploadToken ? `upload:${uploadId}` : userId
+
 export type Handler = (exchange: Exchange) => Promise<void> | void
 
 /** Who may come, or what must be so, before a handler runs. Throws HttpError to refuse. */

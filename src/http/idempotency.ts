@@ -3,11 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import { HttpError } from '../core/errors.ts'
 import type { Once } from '../core/ports/ledger.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
-import type { Exchange, Guard } from './exchange.ts'
-
-/** Who holds a token for one upload must not get in the way of its owner's other requests. */
-const holderOfKeys = ({ userId, uploadId, byUploadToken }: Exchange): string =>
-  byUploadToken ? `upload:${uploadId}` : userId
+import { asker, type Exchange, type Guard } from './exchange.ts'
 
 /**
  * What a request with an Idempotency-Key asks for, so that its repetition is known again; null without one.
@@ -18,7 +14,7 @@ export function onceOf(exchange: Exchange, ...asked: unknown[]): Once | null {
   const key = idempotencyKey(exchange.req)
   if (key === null) return null
   const fingerprint = createHash('sha256').update(canonical(asked)).digest('hex')
-  return { ownerId: holderOfKeys(exchange), key, fingerprint }
+  return { ownerId: asker(exchange), key, fingerprint }
 }
 
 function idempotencyKey(req: IncomingMessage): string | null {

@@ -1,4 +1,4 @@
-import { HttpError } from '../core/errors.ts'
+import { HttpError, locked } from '../core/errors.ts'
 import { cellAt } from '../core/geometry.ts'
 import type { Body, Turn } from '../core/ports/body.ts'
 import type { Hold } from '../core/ports/locker.ts'
@@ -47,18 +47,34 @@ export const appendTo =
   (deps: WriteDeps) =>
   async (append: Append): Promise<Appended> => {
     const { id, offset, declaredSize, body } = append
-    const places = { held: [await deps.locker.acquire(id, 'append', holderOf(body), false)], left: [] }
+    const hold = await deps.locker.acquire(id, 'append', holderOf(body), false)
+    const places = { held: [hold], left: [] }
     try {
-      let upload = await settled(deps, deps.finish, id)
-      if (!upload) throw new HttpError('not_found')
+      const found = await settled(deps, deps.finish, id)
+      if (!found) throw new HttpError('not_found')
       const request = { offset, declaredSize, bodyLength: body.length }
-      const plan = planAppend(upload, request, deps.limits.maxUploadBytes, deps.expiryNow())
-      if (plan.declares !== null) upload = await declare(deps, upload, plan.declares)
+      const { maxUploadBytes } = deps.limits
+      const plan = planBehind(hold, () => planAppend(found, request, maxUploadBytes, deps.expiryNow()))
+      const upload = plan.declares === null ? found : await declare(deps, found, plan.declares)
       return await fill(deps, upload, append, offset + plan.maxBytes, places)
     } finally {
       await leaveAll(places)
     }
   }
+
+/**
+ * Whose PATCH took over may have asked for the offset before what the silent one brought counted: their own
+ * place is right a moment later. Some clients take 409 for the end, and come again on 423.
+ * @throws {HttpError} locked 423 in place of offset_mismatch 409
+ */
+function planBehind<T>({ afterAnother }: Hold, plan: () => T): T {
+  try {
+    return plan()
+  } catch (error) {
+    const moved = error instanceof HttpError && error.code === 'offset_mismatch'
+    throw afterAnother && moved ? locked('The offset has moved meanwhile: ask for it again.') : error
+  }
+}
 
 /** What a PATCH holds, its append first, and the releases of cells that it has left behind. */
 interface Places {

@@ -36,7 +36,7 @@ const RULES: Record<string, Rule> = {
   'POST /v1/uploads/:id/tokens': { who: 'owner', ok: 201 },
   'HEAD /v1/links/:token': { who: 'link holder', ok: 200 },
   'GET /v1/links/:token': { who: 'link holder', ok: 200 },
-  'GET /v1/uploads/:id/events': { who: 'owner', ok: 200, whole: true },
+  'GET /v1/uploads/:id/events': { who: 'sender', ok: 200, whole: true },
   'GET /v1/events': { who: 'any user', ok: 200 },
   'GET /v1/limits': { who: 'any user', ok: 200 },
   'OPTIONS /files{/:id}': { who: 'nobody', ok: 204 },

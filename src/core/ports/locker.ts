@@ -15,6 +15,8 @@ export type Place = number | 'append' | 'finish' | 'reap'
 
 /** A place that is ours until it is released or lost. */
 export interface Hold {
+  /** Whether another had it when it was asked for: what that one wrote may count only since. */
+  readonly afterAnother: boolean
   /** What a commit under it brings along; null where no other process could take it. */
   readonly fence: Fence | null
   /** false once it is lost, or may be: nothing may be written under it any more */

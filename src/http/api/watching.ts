@@ -18,7 +18,7 @@ const streamOf = (events: Reply['events'] & {}): Reply => ({
 const COMMON =
   'Server-sent events; the data of each is JSON of the schema that is named here. A comment comes every 15 ' +
   'seconds, and the stream ends after 15 minutes: open it again, and it begins with how things are then. A ' +
-  'client that reads too slowly is told the newest only. A user has eight streams at a time at most.'
+  'client that reads too slowly is told the newest only. A user has eight streams at a time at most, and so have all tokens for one upload together.'
 
 export const watchingGroup: Group = {
   name: 'Watching',
@@ -31,7 +31,7 @@ export const watchingGroup: Group = {
       description:
         '`upload` (`UploadProgress`) at once and with each change; at last `end` or `removed` (`UploadGone`): ' +
         `it is finished, or it was deleted or has expired.\n\n${COMMON}`,
-      who: 'owner',
+      who: 'sender',
       replies: { 200: streamOf({ upload: uploadProgress, end: uploadGone, removed: uploadGone }) },
     },
     'GET /v1/events': {
