@@ -37,7 +37,7 @@ export function startWebhooks({ webhooks, deliveries, metrics, log, version }: W
         metrics.attemptEnded(result)
         if (result === 'delivered') return
         const fields = { event_id: eventId, receiver: new URL(endpoint).origin, attempts: attempts + 1, why }
-        if (result === 'failed') log.info(fields, 'an event could not be delivered')
+        if (result === 'failed') log.warn(fields, 'an event could not be delivered')
         else log.warn(fields, 'an event was given up')
       },
       onTrouble: (error) => log.error({ err: error }, 'events could not be looked up or noted'),

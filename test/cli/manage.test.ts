@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { builtCli } from '../support/cli.ts'
 import { clientOf } from '../support/client.ts'
 import { useFolder } from '../support/folder.ts'
-import { ALICE, BOB, useServer } from '../support/server.ts'
+import { ALICE, BOB, testEnv, useServer } from '../support/server.ts'
 
 const cli = builtCli()
 
@@ -70,6 +70,18 @@ test('migrate goes up, tells where it is, and goes down again', async () => {
   expect((await run('status', '--json')).json.filter(({ applied }) => !applied)).toHaveLength(1)
   expect((await run('sideways')).code).toBe(2)
   expect((await run('down', '0')).code).toBe(2)
+})
+
+test('migrate goes down only where no server works on the database', async () => {
+  const root = await useFolder()
+  const server = await useServer(testEnv(root))
+  const env = { DATABASE_URL: `file:${path.join(root, 'uploads.db')}` }
+  const refused = await cli.run(['migrate', 'down'], { env })
+  expect(refused.code).toBe(1)
+  expect(refused.stderr).toMatch(/Stop every server first/)
+  expect((await cli.run(['migrate', 'status'], { env })).stdout).not.toMatch(/^missing/m)
+  await server.close()
+  expect((await cli.run(['migrate', 'down'], { env })).code).toBe(0)
 })
 
 test('on a terminal an upload draws a bar in place, in a pipe it draws none, and --quiet is silent', async () => {

@@ -46,8 +46,6 @@ describe.each(sites)('two processes on %s', (name, site) => {
         }),
       )
       expect(sent.reduce((sum, each) => sum + each, 0)).toBe(2 * UPLOADS)
-      // Both take their part.
-      expect(Math.min(...sent)).toBeGreaterThan(0)
     },
   )
 

@@ -23,10 +23,26 @@ export async function migrate(
     stdout.write(`${lines.join('\n')}\n`)
     return EXIT.done
   }
-  const names = direction === 'up' ? await migrateUp(url) : await migrateDown(url, count)
+  const names = direction === 'up' ? await migrateUp(url) : await alone(url, () => migrateDown(url, count))
   const word = direction === 'up' ? 'applied' : 'rolled back'
   stdout.write(
     json ? `${JSON.stringify({ [direction]: names })}\n` : `${word}: ${names.join(', ') || 'nothing'}\n`,
   )
   return EXIT.done
+}
+
+/**
+ * Without a server on the database: it would find its tables gone. Of one on PostgreSQL nobody knows here.
+ * @throws when a server has an SQLite file
+ */
+async function alone<T>(url: string, work: () => Promise<T>): Promise<T> {
+  const { claimDatabase } = await import('../../ledger/claim.ts')
+  const claim = await claimDatabase(url, { shared: false, patienceMs: 0, onWait: () => {} }).catch(() => {
+    throw new Error('A server works on this database. Stop every server first, then go down.')
+  })
+  try {
+    return await work()
+  } finally {
+    claim.release()
+  }
 }

@@ -55,8 +55,7 @@ async function judgeBuffering({ native, tus, send, made }: Patient) {
   try {
     for (let look = 0; look < LOOKS; look += 1) {
       const early = await Promise.race([broken, sleep(LOOK_MS)])
-      if (early !== undefined)
-        return failed(`a slow body was broken off: ${early}`, 'Raise the timeouts of the proxy for bodies.')
+      if (early !== undefined) return brokenOff(early)
       const { offset } = await tus.head(id)
       if (offset > 0) return ok('bytes reach the server while the rest is on its way')
     }
@@ -69,6 +68,14 @@ async function judgeBuffering({ native, tus, send, made }: Patient) {
     await broken
   }
 }
+
+const brokenOff = (early: string) =>
+  early.startsWith('413')
+    ? failed(
+        'the proxy refuses a body of a few MiB for its size (413)',
+        'Take its limit off (nginx: client_max_body_size 0), then ask again: whether it buffers is not known yet.',
+      )
+    : failed(`a slow body was broken off: ${early}`, 'Raise the timeouts of the proxy for bodies.')
 
 /** A large body is announced, at an offset that is wrong: the server refuses the offset, a proxy the size. */
 async function judgeAnnounced({ tus, send, made }: Patient) {
