@@ -29,6 +29,7 @@ const DATABASES = ['sqlite', 'postgresql']
 const FLAGS = {
   rounds: { type: 'string', default: '5' },
   only: { type: 'string', default: '' },
+  except: { type: 'string' },
   tusd: { type: 'string' },
   database: { type: 'string', default: 'sqlite' },
   'web-concurrency': { type: 'string' },
@@ -44,6 +45,7 @@ const HELP = `Measures this server, plain @tus/server and a bare sink, alternati
 
   --rounds N        samples of every scenario and server (${FLAGS.rounds.default})
   --only TEXT       scenarios whose name has it
+  --except TEXT     scenarios whose name has it not
   --tusd PATH       a tusd binary to measure as well
   --database NAME   where this server has its ledger: sqlite or postgresql (${FLAGS.database.default})
   --web-concurrency N  measures N processes of this server at one port as well, where large bodies are uploaded
@@ -62,7 +64,7 @@ async function bench(): Promise<void> {
   const summaries: Summary[] = []
   const peaks: Record<string, number> = {}
   try {
-    for (const scenario of [...SCENARIOS, ...S3_SCENARIOS].filter(({ name }) => name.includes(values.only))) {
+    for (const scenario of [...SCENARIOS, ...S3_SCENARIOS].filter(isWanted)) {
       process.stderr.write(`${scenario.name}\n`)
       const measured = S3_SCENARIOS.includes(scenario) ? measureOnS3 : measureOnDisk
       summaries.push(...(await measured(scenario, folder, databases, peaks)))
@@ -123,6 +125,9 @@ async function samplesOf(
   }
   return [...samples].map(([name, each]) => summarise(scenario, name, each))
 }
+
+const isWanted = ({ name }: { name: string }): boolean =>
+  name.includes(values.only) && (values.except === undefined || !name.includes(values.except))
 
 function machine(): Record<string, string> {
   const git = (...args: string[]) => execFileSync('git', args, { encoding: 'utf8' }).trim()
