@@ -126,8 +126,9 @@ async function samplesOf(
   return [...samples].map(([name, each]) => summarise(scenario, name, each))
 }
 
-const isWanted = ({ name }: { name: string }): boolean =>
-  name.includes(values.only) && (values.except === undefined || !name.includes(values.except))
+function isWanted({ name }: { name: string }): boolean {
+  return name.includes(values.only) && (values.except === undefined || !name.includes(values.except))
+}
 
 function machine(): Record<string, string> {
   const git = (...args: string[]) => execFileSync('git', args, { encoding: 'utf8' }).trim()
