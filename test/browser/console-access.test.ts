@@ -1,14 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import axe from 'axe-core'
-import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import type { Page } from 'playwright-core'
+import { describe, expect, test } from 'vitest'
 import { bytesOf, MIB } from '../support/bytes.ts'
 import { clientOf } from '../support/client.ts'
-import { startTestServer, type TestServer } from '../support/server.ts'
-import { findChromium, launchChromium, NO_CHROMIUM } from './chromium.ts'
-import { buildConsole, openConsole, PATIENCE_MS } from './console-page.ts'
+import { findChromium, NO_CHROMIUM } from './chromium.ts'
+import { openConsole } from './console-page.ts'
+import { useConsoleSite } from './console-site.ts'
 
 const chromium = findChromium()
 if (chromium === null) console.warn(`The tests of who can use the web console are skipped: ${NO_CHROMIUM}`)
@@ -20,23 +17,7 @@ const RULES = `axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wc
     .map(({ id, nodes }) => id + ': ' + nodes.map(({ html, failureSummary }) => html + ' ' + failureSummary).join(' | ')))`
 
 describe.skipIf(chromium === null)('The web console is for everybody', { timeout: 300_000 }, () => {
-  let browser: Browser
-  let folder: string
-  beforeAll(async () => {
-    folder = await mkdtemp(path.join(tmpdir(), 'console-'))
-    await buildConsole(folder)
-    browser = await launchChromium(chromium ?? '')
-  }, PATIENCE_MS)
-  afterAll(async () => {
-    await browser?.close()
-    await rm(folder, { recursive: true, force: true })
-  })
-
-  const useServer = async (): Promise<TestServer> => {
-    const server = await startTestServer({ CHUNK_SIZE_BYTES: String(MIB) }, undefined, folder)
-    onTestFinished(() => server.close())
-    return server
-  }
+  const site = useConsoleSite(chromium)
   /** By the debugger's way in, which no policy of a page forbids. */
   const offencesOn = async (page: Page): Promise<string[]> => {
     // What fades in has its contrast later.
@@ -46,9 +27,9 @@ describe.skipIf(chromium === null)('The web console is for everybody', { timeout
   }
 
   test.each(['light', 'dark'] as const)('axe finds nothing serious in %s', async (colorScheme) => {
-    const { url } = await useServer()
+    const { url } = await site.useServer()
     await fill(url)
-    const visitor = await openConsole(browser, url, `axe-${colorScheme}`, { colorScheme })
+    const visitor = await openConsole(site.browser(), url, `axe-${colorScheme}`, { colorScheme })
     await visitor.page.getByLabel('API key or token').fill('wrong')
     await visitor.page.keyboard.press('Enter')
     await visitor.page.getByText('does not know this key').waitFor()
@@ -71,8 +52,8 @@ describe.skipIf(chromium === null)('The web console is for everybody', { timeout
   })
 
   test('the theme that was chosen here wins over the system’s, also after a reload', async () => {
-    const { url } = await useServer()
-    const { page, signIn } = await openConsole(browser, url, 'theme', { colorScheme: 'light' })
+    const { url } = await site.useServer()
+    const { page, signIn } = await openConsole(site.browser(), url, 'theme', { colorScheme: 'light' })
     await signIn()
     const colour = () => page.evaluate<string>('getComputedStyle(document.body).backgroundColor')
     const light = await colour()
@@ -89,9 +70,9 @@ describe.skipIf(chromium === null)('The web console is for everybody', { timeout
   })
 
   test('by keyboard alone: sign in, choose the way, delete, keep the place in the list, and sign out', async () => {
-    const { url } = await useServer()
+    const { url } = await site.useServer()
     await fill(url)
-    const { page, row } = await openConsole(browser, url, 'keyboard')
+    const { page, row } = await openConsole(site.browser(), url, 'keyboard')
     // The field has the focus already.
     await page.getByLabel('API key or token').waitFor()
     await page.keyboard.type('alice-key')
@@ -125,9 +106,9 @@ describe.skipIf(chromium === null)('The web console is for everybody', { timeout
   })
 
   test('what completes is read out', async () => {
-    const { url } = await useServer()
+    const { url } = await site.useServer()
     const id = await fill(url)
-    const visitor = await openConsole(browser, url, 'announced')
+    const visitor = await openConsole(site.browser(), url, 'announced')
     await visitor.signIn()
     await visitor.state('half.bin', 'Unfinished')
     const call = clientOf(url)
@@ -140,9 +121,9 @@ describe.skipIf(chromium === null)('The web console is for everybody', { timeout
   })
 
   test.each([320, 375])('on a phone of %i pixels nothing scrolls sideways', async (width) => {
-    const { url } = await useServer()
+    const { url } = await site.useServer()
     await fill(url)
-    const visitor = await openConsole(browser, url, `phone-${width}`, {
+    const visitor = await openConsole(site.browser(), url, `phone-${width}`, {
       viewport: { width, height: 740 },
       deviceScaleFactor: 2,
       hasTouch: true,
@@ -162,9 +143,9 @@ describe.skipIf(chromium === null)('The web console is for everybody', { timeout
   })
 
   test('a link is copied where the server gives links, and its button goes where it gives none', async () => {
-    const { url } = await useServer()
+    const { url } = await site.useServer()
     await fill(url)
-    const visitor = await openConsole(browser, url, 'links', {
+    const visitor = await openConsole(site.browser(), url, 'links', {
       permissions: ['clipboard-read', 'clipboard-write'],
     })
     await visitor.signIn()

@@ -1,15 +1,13 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
-import type { Browser } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { readFile } from 'node:fs/promises'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { bytesOf, MIB, sha256 } from '../support/bytes.ts'
 import { clientOf, download } from '../support/client.ts'
 import { startProxy } from '../support/proxy.ts'
-import { startTestServer, type TestServer } from '../support/server.ts'
+import type { TestServer } from '../support/server.ts'
 import { eventually } from '../support/slow-request.ts'
-import { findChromium, launchChromium, NO_CHROMIUM } from './chromium.ts'
-import { buildConsole, openConsole, PATIENCE_MS, type Console } from './console-page.ts'
+import { findChromium, NO_CHROMIUM } from './chromium.ts'
+import { openConsole, PATIENCE_MS, type Console } from './console-page.ts'
+import { useConsoleSite } from './console-site.ts'
 import { startPrefixProxy } from './prefix-proxy.ts'
 
 const chromium = findChromium()
@@ -20,33 +18,17 @@ const SIZE = 16 * MIB
 const SLOW = { bytesPerSecond: MIB }
 
 describe.skipIf(chromium === null)('The web console', { timeout: 300_000 }, () => {
-  let browser: Browser
-  let folder: string
-  beforeAll(async () => {
-    folder = await mkdtemp(path.join(tmpdir(), 'console-'))
-    await buildConsole(folder)
-    browser = await launchChromium(chromium ?? '')
-  }, PATIENCE_MS)
-  afterAll(async () => {
-    await browser?.close()
-    await rm(folder, { recursive: true, force: true })
-  })
-
-  const useServer = async (env: Record<string, string> = {}): Promise<TestServer> => {
-    const server = await startTestServer({ CHUNK_SIZE_BYTES: String(MIB), ...env }, undefined, folder)
-    onTestFinished(() => server.close())
-    return server
-  }
+  const site = useConsoleSite(chromium)
   const useSlowServer = async () => {
-    const server = await useServer()
+    const server = await site.useServer()
     const proxy = await startProxy(server.url, SLOW)
     onTestFinished(() => proxy.close())
     return { server, proxy }
   }
 
   test('a wrong key is refused, the right one lets in, and no other tab knows it', async () => {
-    const { url } = await useServer()
-    const visitor = await openConsole(browser, url, 'sign-in')
+    const { url } = await site.useServer()
+    const visitor = await openConsole(site.browser(), url, 'sign-in')
     const { page } = visitor
     await page.getByLabel('API key or token').fill('no-such-key')
     await page.keyboard.press('Enter')
@@ -71,8 +53,8 @@ describe.skipIf(chromium === null)('The web console', { timeout: 300_000 }, () =
   })
 
   test('a file that goes up by tus comes down with the same bytes, and is gone once deleted', async () => {
-    const server = await useServer()
-    const visitor = await openConsole(browser, server.url, 'tus')
+    const server = await site.useServer()
+    const visitor = await openConsole(site.browser(), server.url, 'tus')
     await visitor.signIn()
     const bytes = bytesOf(3 * MIB + 17)
     await visitor.choose({ 'film.mp4': bytes, 'note.txt': bytesOf(5) })
@@ -95,7 +77,7 @@ describe.skipIf(chromium === null)('The web console', { timeout: 300_000 }, () =
 
   test('after a reload in mid-upload by tus the file is there again and goes on at the server’s offset', async () => {
     const { server, proxy } = await useSlowServer()
-    const visitor = await openConsole(browser, proxy.url, 'tus-reload')
+    const visitor = await openConsole(site.browser(), proxy.url, 'tus-reload')
     const bytes = bytesOf(SIZE)
     await visitor.signIn()
     await visitor.choose({ 'film.mp4': bytes })
@@ -117,7 +99,7 @@ describe.skipIf(chromium === null)('The web console', { timeout: 300_000 }, () =
 
   test('by chunks, four go up side by side, the map fills, and the bytes are the same', async () => {
     const { server, proxy } = await useSlowServer()
-    const visitor = await openConsole(browser, proxy.url, 'chunks')
+    const visitor = await openConsole(site.browser(), proxy.url, 'chunks')
     const bytes = bytesOf(SIZE)
     await visitor.signIn()
     await visitor.by('chunks')
@@ -147,7 +129,7 @@ describe.skipIf(chromium === null)('The web console', { timeout: 300_000 }, () =
 
   test('by chunks, an upload that is paused and then reloaded sends no chunk again that counts', async () => {
     const { server, proxy } = await useSlowServer()
-    const visitor = await openConsole(browser, proxy.url, 'chunks-reload')
+    const visitor = await openConsole(site.browser(), proxy.url, 'chunks-reload')
     const bytes = bytesOf(SIZE)
     await visitor.signIn()
     await visitor.by('chunks')
@@ -179,7 +161,7 @@ describe.skipIf(chromium === null)('The web console', { timeout: 300_000 }, () =
 
   test('by chunks, an upload outlives a network that breaks', async () => {
     const { server, proxy } = await useSlowServer()
-    const visitor = await openConsole(browser, proxy.url, 'chunks-cut')
+    const visitor = await openConsole(site.browser(), proxy.url, 'chunks-cut')
     const bytes = bytesOf(SIZE)
     await visitor.signIn()
     await visitor.by('chunks')
@@ -196,7 +178,7 @@ describe.skipIf(chromium === null)('The web console', { timeout: 300_000 }, () =
 
   test('by chunks, a file that is taken away in mid-upload leaves nothing at the server', async () => {
     const { server, proxy } = await useSlowServer()
-    const visitor = await openConsole(browser, proxy.url, 'chunks-cancel')
+    const visitor = await openConsole(site.browser(), proxy.url, 'chunks-cancel')
     await visitor.signIn()
     await visitor.by('chunks')
     await visitor.choose({ 'film.mp4': bytesOf(SIZE) })
@@ -210,9 +192,9 @@ describe.skipIf(chromium === null)('The web console', { timeout: 300_000 }, () =
   test('behind a path prefix the page finds all that it needs', async () => {
     const proxy = await startPrefixProxy('/files-of-ada')
     onTestFinished(() => proxy.close())
-    const server = await useServer({ PUBLIC_BASE_URL: `${proxy.origin}/files-of-ada` })
+    const server = await site.useServer({ PUBLIC_BASE_URL: `${proxy.origin}/files-of-ada` })
     proxy.to(server.url)
-    const visitor = await openConsole(browser, `${proxy.origin}/files-of-ada/`, 'prefix')
+    const visitor = await openConsole(site.browser(), `${proxy.origin}/files-of-ada/`, 'prefix')
     await visitor.signIn()
     for (const [method, name] of [
       ['tus', 'one.bin'],
@@ -228,8 +210,8 @@ describe.skipIf(chromium === null)('The web console', { timeout: 300_000 }, () =
   })
 
   test('what another client sends appears in the list, and goes with its deletion', async () => {
-    const server = await useServer()
-    const visitor = await openConsole(browser, server.url, 'elsewhere')
+    const server = await site.useServer()
+    const visitor = await openConsole(site.browser(), server.url, 'elsewhere')
     await visitor.signIn()
     await visitor.page.getByText('Nothing here yet').waitFor()
     const call = clientOf(server.url)

@@ -1,5 +1,6 @@
-import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { bytesOf, sha256 } from '../support/bytes.ts'
+import { useClock } from '../support/clock.ts'
 import { clientOf, patchAt, TUS, type Client } from '../support/client.ts'
 import { startTestServer, useServer } from '../support/server.ts'
 import { useS3Server } from '../support/s3-server.ts'
@@ -39,14 +40,7 @@ const statusOf = async (url: string): Promise<number> => {
   return answer.status
 }
 
-const moveClock = (bySeconds: number) => {
-  const at = Date.now() + bySeconds * 1000
-  vi.useFakeTimers({ toFake: ['Date'] })
-  vi.setSystemTime(at)
-}
-afterEach(() => {
-  vi.useRealTimers()
-})
+const clock = useClock()
 
 describe('a link', () => {
   let url: string
@@ -160,9 +154,9 @@ describe('a link', () => {
     const secondsLeft = (Date.parse(json.expires_at) - Date.now()) / 1000
     expect(secondsLeft).toBeGreaterThan(0)
     expect(secondsLeft).toBeLessThanOrEqual(60)
-    moveClock(secondsLeft - 1)
+    clock.move(secondsLeft - 1)
     expect(await statusOf(json.url)).toBe(200)
-    moveClock(2)
+    clock.move(2)
     const late = await follow(json.url)
     expect([late.status, (await late.json()) as object]).toEqual([
       410,
@@ -259,7 +253,7 @@ test('no link gets into the log', async () => {
   await statusOf(link)
   await statusOf(`${link}?x=${proof}`)
   await statusOf(`${link}x`)
-  moveClock(2 * HOUR)
+  clock.move(2 * HOUR)
   await statusOf(link)
   await vi.waitFor(() => expect(lines.filter(({ route }) => route === '/v1/links/:token')).toHaveLength(4))
   expect(lines.filter(({ upload_id }) => upload_id === id).length).toBeGreaterThan(0)

@@ -1,7 +1,8 @@
-import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { Upload } from 'tus-js-client'
 import { bytesOf, sha256 } from '../support/bytes.ts'
 import { clientOf, download, patchAt, TUS, type Client } from '../support/client.ts'
+import { useClock } from '../support/clock.ts'
 import { useFolder } from '../support/folder.ts'
 import { ALICE, BOB, startTestServer, useServer } from '../support/server.ts'
 import { bearer, holderOf, JWT_SECRET, tokenFor } from '../support/tokens.ts'
@@ -26,14 +27,7 @@ async function makeToken(call: Client, id: string, wanted?: object): Promise<Mad
 const statusWith = async (url: string, id: string, token: string): Promise<number> =>
   (await holderOf(url, token)('GET', `/v1/uploads/${id}`)).status
 
-const moveClock = (bySeconds: number) => {
-  const at = Date.now() + bySeconds * 1000
-  vi.useFakeTimers({ toFake: ['Date'] })
-  vi.setSystemTime(at)
-}
-afterEach(() => {
-  vi.useRealTimers()
-})
+const clock = useClock()
 
 describe('the holder of a token', () => {
   let url: string
@@ -194,9 +188,9 @@ describe('a token', () => {
     const secondsLeft = (Date.parse(end) - Date.now()) / 1000
     expect(secondsLeft).toBeGreaterThan(540)
     expect(secondsLeft).toBeLessThanOrEqual(600)
-    moveClock(secondsLeft - 1)
+    clock.move(secondsLeft - 1)
     expect(await statusWith(url, id, token)).toBe(200)
-    moveClock(2)
+    clock.move(2)
     const late = await holderOf(url, token)('GET', `/v1/uploads/${id}`)
     expect([late.status, late.json.error_code]).toEqual([401, 'missing_api_key'])
     expect((await holderOf(url, token)('HEAD', `/files/${id}`, { headers: TUS })).status).toBe(401)
@@ -214,16 +208,16 @@ describe('a token', () => {
     expect(end).toBe((await call('GET', `/v1/uploads/${id}`)).json.expires_at)
     const holder = holderOf(url, token)
     for (const offset of [0, 1, 2]) {
-      moveClock(0.9 * DAY)
+      clock.move(0.9 * DAY)
       const patch = await holder('PATCH', `/files/${id}`, { headers: patchAt(offset), body: 'x' })
       expect(patch.status).toBe(204)
     }
     expect(Date.now()).toBeGreaterThan(Date.parse(end))
     await holder('PATCH', `/files/${id}`, { headers: patchAt(3), body: BYTES.subarray(3) })
     // Who lost the answer to the last request can still ask.
-    moveClock(0.9 * DAY)
+    clock.move(0.9 * DAY)
     expect(await offsetOf(holder, id)).toBe(BYTES.length)
-    moveClock(0.2 * DAY)
+    clock.move(0.2 * DAY)
     expect(await statusWith(url, id, token)).toBe(401)
     expect((await call('GET', `/v1/uploads/${id}`)).status).toBe(200)
   })
@@ -233,7 +227,7 @@ describe('a token', () => {
     const call = clientOf(url)
     const id = await createByTus(call, BYTES.length)
     const { token } = await makeToken(call, id)
-    moveClock(3 * DAY)
+    clock.move(3 * DAY)
     const patch = await holderOf(url, token)('PATCH', `/files/${id}`, { headers: patchAt(0), body: BYTES })
     expect(patch.status).toBe(204)
   })
@@ -296,7 +290,7 @@ describe('a token', () => {
     const { token } = await makeToken(call, id, { expires_in: 600 })
     await offsetOf(holderOf(url, token), id)
     await holderOf(url, token)('DELETE', `/files/${id}`, { headers: TUS })
-    moveClock(601)
+    clock.move(601)
     await statusWith(url, id, token)
     await vi.waitFor(() => expect(lines.some(({ status }) => status === 401)).toBe(true))
     expect(lines).toContainEqual(expect.objectContaining({ method: 'HEAD', user: 'alice', upload_id: id }))

@@ -1,6 +1,7 @@
 import { createLeaseLocker } from '../../src/admission/lease-locker.ts'
 import { createLocker } from '../../src/admission/locker.ts'
 import type { Hold, Holder, Place } from '../../src/core/ports/locker.ts'
+import { actor } from './holder.ts'
 import { createMemoryLeases } from './memory-leases.ts'
 
 export const TTL_MS = 10_000
@@ -11,25 +12,6 @@ const PAUSE_MS = 100
 /** the longest that a sleep between two tries of 100 ms may be */
 export const LONGEST_PAUSE_MS = 140
 export const PATIENCE_MS = 30_000
-
-/** A holder whose state the test sets; it counts how often it is told to yield. */
-interface Actor extends Holder {
-  isIdle: boolean
-  yields: number
-  onYield: () => void
-}
-export const actor = ({ idle = false } = {}): Actor => ({
-  isIdle: idle,
-  yields: 0,
-  onYield: () => {},
-  idle() {
-    return this.isIdle
-  },
-  yield() {
-    this.yields += 1
-    this.onYield()
-  },
-})
 
 /** Processes on one table of leases. */
 export function createProcesses() {

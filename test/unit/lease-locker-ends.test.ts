@@ -1,6 +1,6 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
+import { actor } from '../support/holder.ts'
 import {
-  actor,
   ask,
   createProcesses,
   LONGEST_PAUSE_MS,
@@ -10,6 +10,7 @@ import {
   RENEW_MS,
   TTL_MS,
 } from '../support/lease-lockers.ts'
+import { useFakeTimers } from '../support/timers.ts'
 
 /** Whether a promise has been kept by now. */
 const watch = (promise: Promise<unknown>) => {
@@ -18,15 +19,7 @@ const watch = (promise: Promise<unknown>) => {
   return watched
 }
 
-const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)
-const settle = () => pass(0)
-
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-afterEach(() => {
-  vi.useRealTimers()
-})
+const { pass, settle } = useFakeTimers()
 
 describe('a lease that may have expired', () => {
   it('is no longer held from a margin before that on, and its holder is told to yield, once', async () => {

@@ -1,6 +1,6 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
+import { actor } from '../support/holder.ts'
 import {
-  actor,
   ask,
   createProcesses,
   LONGEST_PAUSE_MS,
@@ -10,16 +10,9 @@ import {
   RENEW_MS,
   TTL_MS,
 } from '../support/lease-lockers.ts'
+import { useFakeTimers } from '../support/timers.ts'
 
-const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)
-const settle = () => pass(0)
-
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-afterEach(() => {
-  vi.useRealTimers()
-})
+const { pass, settle } = useFakeTimers()
 
 describe('a place', () => {
   it('that is held here is refused elsewhere, with 423 at once to one that will not wait', async () => {

@@ -1,28 +1,11 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { createLocker } from '../../src/admission/locker.ts'
 import type { Holder } from '../../src/core/ports/locker.ts'
+import { actor } from '../support/holder.ts'
+import { useFakeTimers } from '../support/timers.ts'
 
 const PATIENCE_MS = 30_000
 const LOOK_MS = 500
-
-/** A holder whose state the test sets. It gives way as a body does: it counts, and lets go on its own. */
-interface Actor extends Holder {
-  isIdle: boolean
-  yields: number
-  onYield: () => void
-}
-const actor = ({ idle = false } = {}): Actor => ({
-  isIdle: idle,
-  yields: 0,
-  onYield: () => {},
-  idle() {
-    return this.isIdle
-  },
-  yield() {
-    this.yields += 1
-    this.onYield()
-  },
-})
 
 type Locker = ReturnType<typeof createLocker>
 
@@ -36,15 +19,7 @@ function ask(locker: Locker, id: string, place: number | 'append', holder: Holde
   return asked
 }
 
-const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)
-const settle = () => pass(0)
-
-beforeEach(() => {
-  vi.useFakeTimers()
-})
-afterEach(() => {
-  vi.useRealTimers()
-})
+const { pass, settle } = useFakeTimers()
 
 const newLocker = () => createLocker({ patienceMs: PATIENCE_MS, lookMs: LOOK_MS })
 

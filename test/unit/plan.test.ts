@@ -2,34 +2,10 @@ import { describe, expect, it } from 'vitest'
 import type { Upload } from '../../src/core/upload.ts'
 import { planAppend, type AppendRequest } from '../../src/uploads/plan-append.ts'
 import { planChunk } from '../../src/uploads/put-chunk.ts'
+import { anUpload } from '../support/an-upload.ts'
 
 const NOW = new Date('2030-01-01T00:00:00Z')
-const LATER = new Date('2030-01-01T00:00:00.001Z')
 const MAX_UPLOAD = 1000
-
-/** 25 bytes in cells of 10, of which 12 are there. */
-const anUpload = (fields: Partial<Upload> = {}): Upload => ({
-  id: '00000000-0000-4000-8000-000000000000',
-  ownerId: 'ada',
-  dialect: 'tus',
-  fileName: 'a',
-  size: 25,
-  chunkSize: 10,
-  status: 'IN_PROGRESS',
-  contentType: null,
-  metadata: {},
-  concat: null,
-  checksumSha256: null,
-  offset: 12,
-  appendOffset: null,
-  storedCells: 1,
-  storageId: null,
-  staged: false,
-  createdAt: NOW,
-  updatedAt: NOW,
-  expiresAt: LATER,
-  ...fields,
-})
 
 type State = Partial<Upload>
 const COMPLETED: State = { status: 'COMPLETED', offset: 25, storedCells: 3 }

@@ -1,30 +1,7 @@
 import { expect, it } from 'vitest'
 import { reservedBytes } from '../../src/core/quota.ts'
 import { STATUSES, type Status, type Upload } from '../../src/core/upload.ts'
-
-const AT = new Date('2030-01-01T00:00:00Z')
-const anUpload = (fields: Partial<Upload>): Upload => ({
-  id: '00000000-0000-4000-8000-000000000000',
-  ownerId: 'ada',
-  dialect: 'tus',
-  fileName: 'a',
-  size: 25,
-  chunkSize: 10,
-  status: 'IN_PROGRESS',
-  contentType: null,
-  metadata: {},
-  concat: null,
-  checksumSha256: null,
-  offset: 12,
-  appendOffset: null,
-  storedCells: 1,
-  storageId: null,
-  staged: false,
-  createdAt: AT,
-  updatedAt: AT,
-  expiresAt: AT,
-  ...fields,
-})
+import { anUpload } from '../support/an-upload.ts'
 
 const GONE: Status[] = ['FAILED', 'EXPIRING', 'ABORTED']
 
