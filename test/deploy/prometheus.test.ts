@@ -18,13 +18,14 @@ const run = promisify(execFile)
 const skipped = promtool && prometheus ? '' : `, skipped: ${missing('prometheus')}`
 const TOKEN = 'scrape-me'
 
-/** Panels that tell of failures, refusals and S3. */
+/** Panels that tell of failures, refusals, S3 and receivers. */
 const OF_WHAT_DID_NOT_HAPPEN = new Set([
   'Chunks that became whole, and failures',
   'Uploads created and completed',
   'Refused, by reason',
   'Not ready',
   'Requests to S3 that were tried again',
+  'Attempts to tell a receiver',
 ])
 
 /** The shipped configuration and rules in a folder, but for where the servers and the token are. */
