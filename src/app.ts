@@ -7,7 +7,7 @@ import { serveAsset, servePage, type ConsoleFiles } from './http/console.ts'
 import { applyCors } from './http/cors.ts'
 import { downloadOf, serveFile } from './http/download.ts'
 import { openapi } from './http/documents.ts'
-import { sendNativeError, sendTusError } from './http/errors.ts'
+import { sendLinkError, sendNativeError, sendTusError } from './http/errors.ts'
 import type { EventStreams } from './http/event-stream.ts'
 import { watchList, watchUpload } from './http/events.ts'
 import type { Exchange, Guard, Handler, OpenBody } from './http/exchange.ts'
@@ -174,7 +174,7 @@ export function createApp(app: App): Express {
     if (!applyCors(req, res, app.corsAllowedOrigins)) next()
   })
   const serve = (path: string, work: (exchange: Exchange) => Promise<void>) => {
-    const sendError = path.startsWith('/files') ? sendTusError : sendNativeError
+    const sendError = errorsOf(path)
     return async (req: Request, res: Response): Promise<void> => {
       const trace = app.openTrace?.(req.method, path, req.headers) ?? null
       const exchange = openExchange(req, res, path, trace, app.onRequest)
@@ -213,6 +213,12 @@ export function createApp(app: App): Express {
     (req.path.startsWith('/files/') ? nothingOfTus : nothingElse)(req, res),
   )
   return server
+}
+
+/** How the errors of a route are told. */
+function errorsOf(path: string): typeof sendNativeError {
+  if (path.startsWith('/files')) return sendTusError
+  return path.startsWith('/v1/links/') ? sendLinkError : sendNativeError
 }
 
 /** What a client may expect of us (RFC 9110 section 10.1.1). */

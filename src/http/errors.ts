@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import { statusOf, toHttpError, type ErrorCode, type HttpError } from '../core/errors.ts'
 import { answerEarly } from './early.ts'
+import { errorPage } from './error-page.ts'
 import type { errorAnswer } from './error-schema.ts'
 import type { Exchange } from './exchange.ts'
 
@@ -30,6 +31,19 @@ export function sendNativeError(exchange: Exchange, thrown: unknown): void {
     trace_id: traceId,
   }
   res.status(statusOf(code)).json(answer)
+}
+
+/** Whoever follows a link may be a person: who prefers a page gets one, with no more in it than the JSON has. */
+export function sendLinkError(exchange: Exchange, thrown: unknown): void {
+  const { req, res, requestId } = exchange
+  res.vary('Accept')
+  if (req.method === 'HEAD' || req.accepts(['json', 'html']) !== 'html')
+    return sendNativeError(exchange, thrown)
+  const error = prepare(exchange, thrown)
+  if (!error) return
+  res.status(statusOf(nativeCode(error.code)))
+  res.set('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'")
+  res.type('html').send(errorPage(error.message, requestId))
 }
 
 /** Answers an error on a tus route, as plain text. */

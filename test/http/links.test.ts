@@ -164,6 +164,24 @@ describe('a link', () => {
     ])
   })
 
+  test('that gives nothing says so to a person on a page, and to a program in JSON', async () => {
+    const browser = { Accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8' }
+    const page = await follow(`${url}/v1/links/no-such-one`, { ...browser, 'X-Request-ID': 'mine' })
+    expect([page.status, page.headers.get('content-type')]).toEqual([404, 'text/html; charset=utf-8'])
+    expect(page.headers.get('content-security-policy')).toBe("default-src 'none'; frame-ancestors 'none'")
+    expect(page.headers.get('vary')).toMatch(/Accept/)
+    expect(await page.text()).toMatch(/<h1>This file can’t be downloaded<\/h1>[^]*Request: mine/)
+    for (const accept of ['*/*', 'application/json', 'image/*']) {
+      const answer = await follow(`${url}/v1/links/no-such-one`, { Accept: accept })
+      expect([answer.status, await answer.json()]).toEqual([
+        404,
+        expect.objectContaining({ error_code: 'not_found' }),
+      ])
+    }
+    const head = await follow(`${url}/v1/links/no-such-one`, browser, 'HEAD')
+    expect([head.status, await head.text()]).toEqual([404, ''])
+  })
+
   test('lives for an hour by default, and never longer than LINK_MAX_SECONDS', async () => {
     const lifeOf = async (wanted?: object) => {
       const { json } = await call('POST', `/v1/uploads/${id}/links`, wanted && { body: wanted })

@@ -147,12 +147,18 @@ const webhookOf = ({ id, summary, description, headers, body }: typeof WEBHOOK):
   },
 })
 
-const refusedBy = ({ words, headers, codes, told }: Refusal): Json => ({
+const refusedBy = ({ words, headers, codes, told, paged }: Refusal): Json => ({
   description: words,
   headers: headersOf(headers),
-  ...(codes && { content: { 'application/json': { schema: errorWith(codes) } } }),
-  ...(told && !codes && { content: { 'text/plain': { schema: { type: 'string' } } } }),
+  ...(told && {
+    content: {
+      ...(codes ? { 'application/json': { schema: errorWith(codes) } } : { 'text/plain': TEXT }),
+      ...(paged && { 'text/html': TEXT }),
+    },
+  }),
 })
+
+const TEXT = { schema: { type: 'string' } }
 
 /** The body of an error, with the codes that this operation has for the status. */
 const errorWith = (codes: string[]): Json => ({

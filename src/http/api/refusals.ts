@@ -14,6 +14,8 @@ export interface Refusal {
   codes: ErrorCode[] | null
   /** whether there is a body */
   told: boolean
+  /** whether a browser gets a page instead */
+  paged: boolean
 }
 
 /** The upload may be that of the path, or of an upload token, which is looked at before it is refused. */
@@ -76,9 +78,16 @@ export function refusalsOf(
       const those = codes.filter((code) => statusFor(code) === status)
       const refusal: Refusal = {
         words: [...new Set(those.map(wordsFor))].join(' Or: '),
-        headers: headersOf(those, status, dialect),
+        headers: {
+          ...headersOf(those, status, dialect),
+          ...(who === 'link' && {
+            Vary: z.string(),
+            'Content-Security-Policy': z.string().optional().describe('On a page.'),
+          }),
+        },
         codes: dialect === 'native' && method !== 'HEAD' ? [...new Set(those.map(nativeCode))] : null,
         told: method !== 'HEAD',
+        paged: who === 'link' && method !== 'HEAD',
       }
       return [status, refusal]
     }),
