@@ -9,9 +9,10 @@ import { CHECKSUM_ALGORITHMS, checksumOf } from './checksum.ts'
 import { answerEarly } from './early.ts'
 import { tusStatus } from './errors.ts'
 import { admitted, type Exchange, type Handler, type OpenBody } from './exchange.ts'
-import { creation, setExpiry } from './tus-creation.ts'
-import { createDatastore } from './tus-datastore.ts'
-import { toWebRequest } from './tus-request.ts'
+import { creation, expiryOf } from './tus-creation.ts'
+import { createDatastore, createOf } from './tus-datastore.ts'
+import { isPlainAppend, plainCreation, type PlainCreation } from './tus-plain.ts'
+import { toWebRequest, type TusHeaders } from './tus-request.ts'
 
 export interface TusOptions extends PublicUrl {
   maxUploadBytes: number
@@ -42,6 +43,8 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
     return exchange
   }
 
+  const urlOf = ({ req }: Exchange, id: string) => `${baseUrlOf(req, options)}/files/${id}`
+
   const server = new TusServer({
     path: '/files',
     datastore: createDatastore(uploads, (upload) => creators.get(upload)),
@@ -52,7 +55,7 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
     // The id that the guards have let the caller to, whatever the URL looks like.
     getFileIdFromRequest: (request) => exchangeOf(request).uploadId,
     namingFunction: (request) => exchangeOf(request).newId,
-    generateUrl: (request, { path, id }) => `${baseUrlOf(exchangeOf(request).req, options)}${path}/${id}`,
+    generateUrl: (request, { id }) => urlOf(exchangeOf(request), id),
     onUploadCreate: async (request, upload) => {
       creators.set(upload, exchangeOf(request))
       return {}
@@ -70,14 +73,19 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
   const stockCreate = POST.send.bind(POST)
   const stockOptions = OPTIONS.send.bind(OPTIONS)
 
-  POST.send = (request, context, headers = new Headers()) =>
-    create(exchangeOf(request), headers, {
-      create: () => stockCreate(request, context, headers),
-      urlOf: (id) => POST.generateUrl(request, id),
-    })
-
-  PATCH.send = async (request, _context, headers = new Headers()) => {
+  POST.send = async (request, context, headers = new Headers()) => {
     const exchange = exchangeOf(request)
+    const told = await create(exchange, {
+      create: async () => {
+        await stockCreate(request, context)
+        return null
+      },
+      urlOf: (id) => urlOf(exchange, id),
+    })
+    return emptyResponse(201, adding(headers, told))
+  }
+
+  const append = async (exchange: Exchange): Promise<TusHeaders> => {
     const { req, uploadId: id } = exchange
     const length = req.get('upload-length')
     const patch = {
@@ -89,9 +97,29 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
     const { offset, upload } = await admitted(exchange, (turn) =>
       uploads.append({ ...patch, body: openBody(exchange), turn }),
     )
-    headers.set('Upload-Offset', String(offset))
-    setExpiry(headers, upload)
-    return emptyResponse(204, headers)
+    return { 'Upload-Offset': String(offset), ...expiryOf(upload) }
+  }
+
+  PATCH.send = async (request, _context, headers = new Headers()) =>
+    emptyResponse(204, adding(headers, await append(exchangeOf(request))))
+
+  const createPlain = (exchange: Exchange, { size, metadata }: PlainCreation): Promise<TusHeaders> =>
+    create(exchange, {
+      create: () => createOf(uploads, exchange, size, metadata),
+      urlOf: (id) => urlOf(exchange, id),
+    })
+
+  const answerPlainly = async (
+    { res }: Exchange,
+    status: number,
+    work: Promise<TusHeaders>,
+  ): Promise<void> => {
+    try {
+      send(res, status, await work)
+    } catch (error) {
+      if (toHttpError(error).status === 413) res.setHeader('Tus-Max-Size', options.maxUploadBytes)
+      throw error
+    }
   }
 
   HEAD.send = async (request, _context, headers = new Headers()) => {
@@ -112,6 +140,10 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
       throw new HttpError('precondition_failed')
     if (req.method === 'PATCH' && req.get('content-type') !== APPEND_TYPE)
       throw new HttpError('invalid_patch_type')
+    // What @tus/server has nothing to say to is spared its requests and responses, which cost as much as the rest.
+    if (isPlainAppend(req)) return answerPlainly(exchange, 204, append(exchange))
+    const plain = plainCreation(req, options.maxUploadBytes)
+    if (plain) return answerPlainly(exchange, 201, createPlain(exchange, plain))
     const request = toWebRequest(req, uploadId)
     exchanges.set(request, exchange)
     await answer(res, await server.handleWeb(request))
@@ -127,6 +159,16 @@ async function answer(res: Answer, response: Response): Promise<void> {
   for (const [name, value] of response.headers) if (!STOCK_CORS.test(name)) res.setHeader(name, value)
   res.statusCode = response.status
   res.end(response.headers.get('content-length') === '0' ? '' : await response.text())
+}
+
+function send(res: Answer, status: number, headers: TusHeaders): void {
+  if (res.destroyed) return
+  res.writeHead(status, { 'Tus-Resumable': TUS_VERSION, ...headers }).end()
+}
+
+function adding(headers: Headers, more: TusHeaders): Headers {
+  for (const [name, value] of Object.entries(more)) headers.set(name, value)
+  return headers
 }
 
 /** As much of a Response as @tus/server and `answer` look at. */
@@ -147,7 +189,7 @@ function describe(upload: Upload, headers: Headers): void {
   const metadata = Metadata.stringify(tusMetadata(upload))
   if (metadata) headers.set('Upload-Metadata', metadata)
   if (upload.concat !== null) headers.set('Upload-Concat', upload.concat)
-  setExpiry(headers, upload)
+  adding(headers, expiryOf(upload))
 }
 
 /** An error that @tus/server made itself: its words are for clients. */
