@@ -7,7 +7,7 @@ import { announcedLength } from './body.ts'
 import { checksumOf } from './checksum.ts'
 import { answerEarly } from './early.ts'
 import { admitted, type Exchange, type OpenBody } from './exchange.ts'
-import { metadataIn, type TusHeaders } from './tus-request.ts'
+import { headerOf, metadataIn, type TusHeaders } from './tus-request.ts'
 
 /** How the upload of a creation is made, and where clients find it. */
 interface Making {
@@ -25,7 +25,7 @@ export const creation =
   (uploads: Uploads, openBody: OpenBody, maxConcatParts: number) =>
   async (exchange: Exchange, { create, urlOf }: Making): Promise<TusHeaders> => {
     const { req } = exchange
-    const concatHeader = req.get('upload-concat')
+    const concatHeader = headerOf(req, 'upload-concat')
     const concat = concatHeader === undefined ? 'partial' : parseConcat(concatHeader, maxConcatParts)
     if (concat !== 'partial') {
       const upload = await createFinal(exchange, concatHeader ?? '', concat.parts)
@@ -34,7 +34,7 @@ export const creation =
     }
 
     const withBody = exchange.admission !== null
-    const length = req.get('upload-length')
+    const length = headerOf(req, 'upload-length')
     if (length !== undefined) parseBytes('Upload-Length', length)
     if (withBody) checkFirstBody(exchange)
     const created = await create()
@@ -50,7 +50,7 @@ export const creation =
     }
 
     async function createFinal({ req, userId, newId }: Exchange, header: string, parts: string[]) {
-      if (req.get('upload-length') !== undefined || exchange.admission)
+      if (headerOf(req, 'upload-length') !== undefined || exchange.admission)
         throw new HttpError('bad_request', { detail: 'A final upload has neither Upload-Length nor a body.' })
       const told = metadataIn(req)
       const metadata = told ? Metadata.parse(told) : {}
@@ -96,7 +96,7 @@ export const creation =
 /** Refuses a body that can't be taken before anything is created, so that no upload is left behind. */
 function checkFirstBody({ req }: Exchange): void {
   checksumOf(req)
-  const size = req.get('upload-length')
+  const size = headerOf(req, 'upload-length')
   const length = announcedLength(req)
   if (size !== undefined && length !== null && length > parseBytes('Upload-Length', size))
     throw new HttpError('payload_too_large', { detail: 'The body goes past the end of the upload.' })

@@ -3,6 +3,7 @@ import { describeFile, type TusMetadata } from '../core/tus.ts'
 import type { Upload } from '../core/upload.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
 import type { Exchange } from './exchange.ts'
+import { headerOf } from './tus-request.ts'
 
 const EXTENSIONS = [
   'creation',
@@ -29,7 +30,7 @@ export const createOf = (
     size,
     chunkSize: null,
     metadata,
-    concat: req.get('upload-concat') ?? null,
+    concat: headerOf(req, 'upload-concat') ?? null,
     checksumSha256: null,
     ...describeFile(metadata),
   })

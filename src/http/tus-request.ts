@@ -23,6 +23,12 @@ export const bringsBytes = (req: IncomingMessage): boolean =>
 /** Headers of an answer. */
 export type TusHeaders = Readonly<Record<string, string>>
 
+/** A header that a request has once, or not. */
+export const headerOf = (req: IncomingMessage, name: string): string | undefined => {
+  const value = req.headers[name]
+  return value === undefined ? undefined : String(value)
+}
+
 /** What of a request @tus/server has to see. */
 const HANDED_ON = ['tus-resumable', 'upload-length', 'upload-defer-length', 'upload-offset', 'upload-concat']
 

@@ -1,5 +1,5 @@
+import type { ServerResponse } from 'node:http'
 import { Metadata, Server, type Upload as TusUpload } from '@tus/server'
-import type { Response as Answer } from 'express'
 import { HttpError, locked, toHttpError } from '../core/errors.ts'
 import { APPEND_TYPE, parseBytes, TUS_VERSION, tusMetadata } from '../core/tus.ts'
 import type { Upload } from '../core/upload.ts'
@@ -8,11 +8,11 @@ import { baseUrlOf, type PublicUrl } from './base-url.ts'
 import { CHECKSUM_ALGORITHMS, checksumOf } from './checksum.ts'
 import { answerEarly } from './early.ts'
 import { tusStatus } from './errors.ts'
-import { admitted, type Exchange, type Handler, type OpenBody } from './exchange.ts'
+import { admitted, type Exchange, type PlainHandler, type OpenBody } from './exchange.ts'
 import { creation, expiryOf } from './tus-creation.ts'
 import { createDatastore, createOf } from './tus-datastore.ts'
 import { isPlainAppend, plainCreation, type PlainCreation } from './tus-plain.ts'
-import { toWebRequest, type TusHeaders } from './tus-request.ts'
+import { headerOf, toWebRequest, type TusHeaders } from './tus-request.ts'
 
 export interface TusOptions extends PublicUrl {
   maxUploadBytes: number
@@ -34,7 +34,7 @@ const NEVER_ABORTED = { signal: new AbortController().signal, abort: () => {}, c
  * straight from the node request, what counts is in the ledger, and the extensions that it lacks are
  * put in place of its public handlers.
  */
-export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOptions): Handler {
+export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOptions): PlainHandler {
   const exchanges = new WeakMap<Request, Exchange>()
   const creators = new WeakMap<TusUpload, Exchange>()
   const exchangeOf = (request: Request): Exchange => {
@@ -65,7 +65,7 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
       const answer = 'status_code' in error ? stockError(error) : ownError(exchange, error)
       if (answer.status_code === 413) exchange.res.setHeader('Tus-Max-Size', options.maxUploadBytes)
       answerEarly(exchange.req, exchange.res)
-      return { ...answer, status_code: tusStatus(exchange.req.method, answer.status_code) }
+      return { ...answer, status_code: tusStatus(exchange.req.method ?? '', answer.status_code) }
     },
   })
   const { POST, PATCH, HEAD, OPTIONS } = server.handlers
@@ -87,10 +87,10 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
 
   const append = async (exchange: Exchange): Promise<TusHeaders> => {
     const { req, uploadId: id } = exchange
-    const length = req.get('upload-length')
+    const length = headerOf(req, 'upload-length')
     const patch = {
       id,
-      offset: parseBytes('Upload-Offset', req.get('upload-offset') ?? ''),
+      offset: parseBytes('Upload-Offset', headerOf(req, 'upload-offset') ?? ''),
       declaredSize: length === undefined ? null : parseBytes('Upload-Length', length),
       checksum: checksumOf(req),
     }
@@ -136,9 +136,9 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
 
   return async (exchange) => {
     const { req, res, uploadId } = exchange
-    if (req.method !== 'OPTIONS' && req.get('tus-resumable') !== TUS_VERSION)
+    if (req.method !== 'OPTIONS' && req.headers['tus-resumable'] !== TUS_VERSION)
       throw new HttpError('precondition_failed')
-    if (req.method === 'PATCH' && req.get('content-type') !== APPEND_TYPE)
+    if (req.method === 'PATCH' && req.headers['content-type'] !== APPEND_TYPE)
       throw new HttpError('invalid_patch_type')
     // What @tus/server has nothing to say to is spared its requests and responses, which cost as much as the rest.
     if (isPlainAppend(req)) return answerPlainly(exchange, 204, append(exchange))
@@ -154,14 +154,14 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
  * Sends what @tus/server made up. It never waits for the client: a response that is never fetched
  * holds nothing.
  */
-async function answer(res: Answer, response: Response): Promise<void> {
+async function answer(res: ServerResponse, response: Response): Promise<void> {
   if (res.destroyed) return
   for (const [name, value] of response.headers) if (!STOCK_CORS.test(name)) res.setHeader(name, value)
   res.statusCode = response.status
   res.end(response.headers.get('content-length') === '0' ? '' : await response.text())
 }
 
-function send(res: Answer, status: number, headers: TusHeaders): void {
+function send(res: ServerResponse, status: number, headers: TusHeaders): void {
   if (res.destroyed) return
   res.writeHead(status, { 'Tus-Resumable': TUS_VERSION, ...headers }).end()
 }
