@@ -28,7 +28,7 @@ import { showLimits, type Limits, type Load } from './http/limits.ts'
 import * as native from './http/native.ts'
 import * as operate from './http/operations.ts'
 import * as reference from './http/reference.ts'
-import { straightOr, type Serve } from './http/straight.ts'
+import { isStraight, straightOr, type Serve } from './http/straight.ts'
 import { overrideMethod } from './http/tus-request.ts'
 import { createTus, type TusOptions } from './http/tus.ts'
 import { unlessGone } from './http/unless-gone.ts'
@@ -224,7 +224,7 @@ export function createApp(app: App): RequestListener {
   for (const row of routes(app)) {
     const [method, path] = row
     server[method.toLowerCase() as Lowercase<Method>](path, serve(path, passing(row)))
-    if (isStraight(row)) straight.set(`${method} ${path}`, serveStraight(path, passing(row)))
+    if (goesStraight(row)) straight.set(path, serveStraight(path, passing(row)))
   }
   const nothing = async () => {
     throw new HttpError('not_found')
@@ -240,9 +240,8 @@ export function createApp(app: App): RequestListener {
   return straightOr(server, before, straight)
 }
 
-/** Routes that small files come by, one after the other. Nothing in their rows needs Express. */
-const STRAIGHT = new Set(['POST /files', 'PATCH /files/:id'])
-const isStraight = (row: Route): row is PlainRoute => STRAIGHT.has(`${row[0]} ${row[1]}`)
+/** Nothing in the rows of these needs Express. */
+const goesStraight = (row: Route): row is PlainRoute => isStraight(row[0], row[1])
 
 /** Who may come, what admits the body, and what is done then. */
 const passing =

@@ -80,7 +80,10 @@ export function chunkOnce(exchange: Exchange): Once | null {
 
 /** @throws {HttpError} bad_request 400 */
 function chunkRequest({ req, params }: Exchange): { index: number; sha256: string[] } {
-  const digests = [parseHexDigest(headerOf(req, 'x-chunk-sha256')), parseContentDigest(headerOf(req, 'content-digest'))]
+  const digests = [
+    parseHexDigest(headerOf(req, 'x-chunk-sha256')),
+    parseContentDigest(headerOf(req, 'content-digest')),
+  ]
   return {
     index: chunkIndex(params['index']),
     sha256: digests.filter((digest) => digest !== null),
