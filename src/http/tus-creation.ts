@@ -40,7 +40,7 @@ export const creation =
     const created = await create()
     exchange.uploadId = exchange.newId
     const upload = withBody
-      ? await takeFirstBody(exchange)
+      ? await takeFirstBody(exchange, created)
       : (created ?? (await uploads.get(exchange.uploadId)))
     return {
       Location: urlOf(upload.id),
@@ -69,9 +69,10 @@ export const creation =
      * stands; but what fails its checksum, or for good, was never created, since the client learns no
      * Location.
      */
-    async function takeFirstBody({ req, res, uploadId: id }: Exchange): Promise<Upload> {
+    async function takeFirstBody(exchange: Exchange, created: Upload | null): Promise<Upload> {
+      const { req, res, uploadId: id } = exchange
       const checksum = checksumOf(req)
-      const start = { id, offset: 0, declaredSize: null, checksum }
+      const start = { id, created, offset: 0, declaredSize: null, checksum }
       try {
         const appended = await admitted(exchange, (turn) =>
           uploads.append({ ...start, body: openBody(exchange), turn }),
