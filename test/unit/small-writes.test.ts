@@ -29,7 +29,7 @@ async function useRoot() {
 }
 
 const contentOf = (file: string) => bytesOf(100 + file.length)
-const refused = () => vi.fn(() => Promise.reject(new Error('in the ordinary way')))
+const refused = () => vi.fn<() => Promise<number>>(() => Promise.reject(new Error('in the ordinary way')))
 
 /** Many small files at once. @returns how many of them were left to the ordinary way */
 async function crowd(write: WriteSmall, files: readonly string[]): Promise<number> {
@@ -70,7 +70,7 @@ test('what comes in pieces is written one behind the other, at its position', as
 
 test('one at a time is written in the ordinary way, and so is everything where there is no thread', async () => {
   const { folder, root } = await useRoot()
-  const otherwise = vi.fn(async () => 7)
+  const otherwise = vi.fn<() => Promise<number>>(async () => 7)
   const write = builtWrites(root)
   for (let i = 0; i < 50; i++) expect(await write(path.join(folder, 'a'), [bytesOf(7)], 0, otherwise)).toBe(7)
   expect(otherwise).toHaveBeenCalledTimes(50)
