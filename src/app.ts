@@ -1,8 +1,7 @@
-import { randomUUID } from 'node:crypto'
-import express, { type Express, type Request, type Response } from 'express'
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import express, { type Request, type Response } from 'express'
 import { HttpError, unavailable } from './core/errors.ts'
 import type { Gate } from './core/ports/gate.ts'
-import { announcedLength } from './http/body.ts'
 import { serveAsset, servePage, type ConsoleFiles } from './http/console.ts'
 import { applyCors } from './http/cors.ts'
 import { downloadOf, serveFile } from './http/download.ts'
@@ -10,8 +9,17 @@ import { openapi } from './http/documents.ts'
 import { sendLinkError, sendNativeError, sendTusError } from './http/errors.ts'
 import type { EventStreams } from './http/event-stream.ts'
 import { watchList, watchUpload } from './http/events.ts'
-import type { Exchange, Guard, Handler, OpenBody } from './http/exchange.ts'
+import type {
+  Exchange,
+  ExpressExchange,
+  Guard,
+  Handler,
+  OpenBody,
+  PlainGuard,
+  PlainHandler,
+} from './http/exchange.ts'
 import * as may from './http/guards.ts'
+import { openExchange } from './http/open-exchange.ts'
 import { orAgain } from './http/idempotency.ts'
 import { identifier, type Identification } from './http/identify.ts'
 import { json as jsonBody, maybeJson as maybeJsonBody } from './http/json.ts'
@@ -19,8 +27,8 @@ import { followLink, linkHolder, makeLink, type LinkOptions } from './http/links
 import { showLimits, type Limits, type Load } from './http/limits.ts'
 import * as native from './http/native.ts'
 import * as operate from './http/operations.ts'
-import { traceIdOf } from './core/traceparent.ts'
 import * as reference from './http/reference.ts'
+import { isStraight, straightOr, type Serve } from './http/straight.ts'
 import { overrideMethod } from './http/tus-request.ts'
 import { createTus, type TusOptions } from './http/tus.ts'
 import { unlessGone } from './http/unless-gone.ts'
@@ -59,6 +67,7 @@ export interface App {
 
 export type Method = 'OPTIONS' | 'HEAD' | 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 export type Route = readonly [method: Method, path: string, who: Guard, admission: Guard, does: Handler]
+type PlainRoute = readonly [Method, path: string, who: PlainGuard, admission: PlainGuard, does: PlainHandler]
 
 /** The front door: every route, who may come, what admits its body, and what it does. */
 export function routes({
@@ -161,45 +170,61 @@ const downloads =
 /** What answers while the process drains. */
 const ALWAYS_OPEN = new Set(['/health', '/ready', '/version', '/metrics'])
 
-export function createApp(app: App): Express {
+export function createApp(app: App): RequestListener {
   const server = express()
   server.disable('x-powered-by')
   server.disable('etag')
   server.set('query parser', 'simple')
   server.set('case sensitive routing', true)
-  server.use((req, res, next) => {
+  const before = (req: IncomingMessage, res: ServerResponse): boolean => {
     // Behind the last answer of a connection nothing is served (RFC 9112 section 9.6).
-    if (req.socket.writableEnded) return
+    if (req.socket.writableEnded) return true
     overrideMethod(req)
-    if (!applyCors(req, res, app.corsAllowedOrigins)) next()
-  })
-  const serve = (path: string, work: (exchange: Exchange) => Promise<void>) => {
-    const sendError = errorsOf(path)
-    return async (req: Request, res: Response): Promise<void> => {
-      const trace = app.openTrace?.(req.method, path, req.headers) ?? null
-      const exchange = openExchange(req, res, path, trace, app.onRequest)
-      const leave = app.onWork?.(exchange)
-      try {
-        if (app.operations.draining() && !ALWAYS_OPEN.has(path))
-          throw unavailable('The server is shutting down.')
-        if (!isMet(req.headers.expect)) throw new HttpError('expectation_failed')
-        await (trace ? trace.run(() => work(exchange)) : work(exchange))
-      } catch (error) {
-        sendError(exchange, error)
-      } finally {
-        exchange.admission?.release()
-        leave?.()
-      }
+    return applyCors(req, res, app.corsAllowedOrigins)
+  }
+  const work = async <E extends Exchange>(
+    exchange: E,
+    trace: RequestTrace | null,
+    does: (exchange: E) => Promise<void>,
+    sendError: (exchange: E, error: unknown) => void,
+  ): Promise<void> => {
+    const { req, route } = exchange
+    const leave = app.onWork?.(exchange)
+    try {
+      if (app.operations.draining() && !ALWAYS_OPEN.has(route))
+        throw unavailable('The server is shutting down.')
+      if (!isMet(req.headers.expect)) throw new HttpError('expectation_failed')
+      await (trace ? trace.run(() => does(exchange)) : does(exchange))
+    } catch (error) {
+      sendError(exchange, error)
+    } finally {
+      exchange.admission?.release()
+      leave?.()
     }
   }
+  const traceOf = (req: IncomingMessage, path: string) =>
+    app.openTrace?.(req.method ?? '', path, req.headers) ?? null
+  const serve = (path: string, does: (exchange: ExpressExchange) => Promise<void>) => {
+    const sendError = errorsOf(path)
+    return (req: Request, res: Response): Promise<void> => {
+      const trace = traceOf(req, path)
+      const exchange = openExchange(req, res, { route: path, params: req.params, trace }, app.onRequest)
+      return work(exchange, trace, does, sendError)
+    }
+  }
+  const serveStraight =
+    (path: string, does: (exchange: Exchange) => Promise<void>): Serve =>
+    (req, res, params) => {
+      const trace = traceOf(req, path)
+      const exchange = openExchange(req, res, { route: path, params, trace }, app.onRequest)
+      return work(exchange, trace, does, sendTusError)
+    }
 
-  for (const [method, path, who, admission, does] of routes(app)) {
-    const handle = serve(path, async (exchange) => {
-      await who(exchange)
-      await admission(exchange)
-      await does(exchange)
-    })
-    server[method.toLowerCase() as Lowercase<Method>](path, handle)
+  const straight = new Map<string, Serve>()
+  for (const row of routes(app)) {
+    const [method, path] = row
+    server[method.toLowerCase() as Lowercase<Method>](path, serve(path, passing(row)))
+    if (goesStraight(row)) straight.set(path, serveStraight(path, passing(row)))
   }
   const nothing = async () => {
     throw new HttpError('not_found')
@@ -212,7 +237,7 @@ export function createApp(app: App): Express {
   server.use((_error: unknown, req: Request, res: Response, _next: unknown) =>
     (req.path.startsWith('/files/') ? nothingOfTus : nothingElse)(req, res),
   )
-  return server
+  return straightOr(server, before, straight)
 }
 
 /** How the errors of a route are told. */
@@ -221,64 +246,19 @@ function errorsOf(path: string): typeof sendNativeError {
   return path.startsWith('/v1/links/') ? sendLinkError : sendNativeError
 }
 
+/** Nothing in the rows of these needs Express. */
+const goesStraight = (row: Route): row is PlainRoute => isStraight(row[0], row[1])
+
+/** Who may come, what admits the body, and what is done then. */
+const passing =
+  <E>([, , who, admission, does]: readonly [Method, string, Step<E>, Step<E>, Step<E>]) =>
+  async (exchange: E): Promise<void> => {
+    await who(exchange)
+    await admission(exchange)
+    await does(exchange)
+  }
+
+type Step<E> = (exchange: E) => Promise<void> | void
+
 /** What a client may expect of us (RFC 9110 section 10.1.1). */
 const isMet = (expect = ''): boolean => /^\s*(100-continue)?\s*$/i.test(expect)
-
-const SANE_ID = /^[\w.:-]{1,128}$/
-
-function openExchange(
-  req: Request,
-  res: Response,
-  route: string,
-  trace: RequestTrace | null,
-  onRequest: App['onRequest'],
-): Exchange {
-  const started = performance.now()
-  const given = req.get('x-request-id')
-  const requestId = given !== undefined && SANE_ID.test(given) ? given : randomUUID()
-  res.setHeader('X-Request-ID', requestId)
-  const exchange: Exchange = {
-    req,
-    res,
-    requestId,
-    traceId: trace ? trace.traceId : traceIdOf(req.get('traceparent')),
-    route,
-    userId: '',
-    uploadId: '',
-    newId: '',
-    byUploadToken: false,
-    asAttachment: false,
-    admission: null,
-    download: null,
-    failure: undefined,
-  }
-  // A response that waits behind a pipelined one is never told that its connection is gone.
-  const { socket } = req
-  let isOver = false
-  const over = () => {
-    // Both may be told at once.
-    if (isOver) return
-    isOver = true
-    res.off('close', over)
-    socket.off('close', over)
-    const { traceId, userId, uploadId, download, failure } = exchange
-    const line: RequestLine = {
-      requestId,
-      traceId,
-      method: req.method,
-      route,
-      status: res.writableFinished ? res.statusCode : 499,
-      ms: performance.now() - started,
-      userId,
-      uploadId,
-      bodyBytes: announcedLength(req),
-      download,
-      failure,
-    }
-    trace?.end(line)
-    onRequest(line, exchange)
-  }
-  res.once('close', over)
-  socket.setMaxListeners(0).once('close', over)
-  return exchange
-}

@@ -3,7 +3,7 @@ import { statusOf, toHttpError, type ErrorCode, type HttpError } from '../core/e
 import { answerEarly } from './early.ts'
 import { errorPage } from './error-page.ts'
 import type { errorAnswer } from './error-schema.ts'
-import type { Exchange } from './exchange.ts'
+import type { Exchange, ExpressExchange } from './exchange.ts'
 
 /** The codes that only tus knows, as the native API names them. */
 const NATIVE_CODES: Partial<Record<ErrorCode, ErrorCode>> = {
@@ -18,7 +18,7 @@ const NATIVE_CODES: Partial<Record<ErrorCode, ErrorCode>> = {
 export const nativeCode = (code: ErrorCode): ErrorCode => NATIVE_CODES[code] ?? code
 
 /** Answers an error on the native API, as JSON. */
-export function sendNativeError(exchange: Exchange, thrown: unknown): void {
+export function sendNativeError(exchange: ExpressExchange, thrown: unknown): void {
   const { res, requestId, traceId, uploadId } = exchange
   const error = prepare(exchange, thrown)
   if (!error) return
@@ -34,7 +34,7 @@ export function sendNativeError(exchange: Exchange, thrown: unknown): void {
 }
 
 /** Whoever follows a link may be a person: who prefers a page gets one, with no more in it than the JSON has. */
-export function sendLinkError(exchange: Exchange, thrown: unknown): void {
+export function sendLinkError(exchange: ExpressExchange, thrown: unknown): void {
   const { req, res, requestId } = exchange
   res.vary('Accept')
   if (req.method === 'HEAD' || req.accepts(['json', 'html']) !== 'html')
@@ -53,10 +53,16 @@ export function sendTusError(exchange: Exchange, thrown: unknown): void {
   if (!error) return
   res.setHeader('Tus-Resumable', '1.0.0')
   if (error.status === 412) res.setHeader('Tus-Version', '1.0.0')
-  res.status(tusStatus(req.method, error.status))
+  res.statusCode = tusStatus(req.method ?? '', error.status)
   // Without a length: behind a method override node still frames the answer to a POST.
-  if (req.method === 'HEAD') res.end()
-  else res.type('text/plain').send(`${error.message}\n`)
+  if (req.method === 'HEAD') {
+    res.end()
+    return
+  }
+  const text = `${error.message}\n`
+  res.setHeader('Content-Type', 'text/plain; charset=utf-8')
+  res.setHeader('Content-Length', Buffer.byteLength(text))
+  res.end(text)
 }
 
 /**

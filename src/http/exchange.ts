@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Request, Response } from 'express'
 import type { Body, Turn } from '../core/ports/body.ts'
 import type { Admission } from '../core/ports/gate.ts'
@@ -5,8 +6,10 @@ import type { Download } from './download.ts'
 
 /** One request and its answer, with what the guards found out. */
 export interface Exchange {
-  readonly req: Request
-  readonly res: Response
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  /** what the path has in the places of the route's pattern */
+  readonly params: Readonly<Record<string, string | string[]>>
   readonly requestId: string
   /** of the trace that the request belongs to; null for none */
   readonly traceId: string | null
@@ -30,14 +33,24 @@ export interface Exchange {
   failure: unknown
 }
 
+/** One that came through Express. */
+export interface ExpressExchange extends Exchange {
+  readonly req: Request
+  readonly res: Response
+}
+
 /** Who holds a token for one upload must not get in the way of its owner's other requests. */
 export const asker = ({ userId, uploadId, byUploadToken }: Exchange): string =>
   byUploadToken ? `upload:${uploadId}` : userId
 
-export type Handler = (exchange: Exchange) => Promise<void> | void
+export type Handler = (exchange: ExpressExchange) => Promise<void> | void
 
 /** Who may come, or what must be so, before a handler runs. Throws HttpError to refuse. */
-export type Guard = (exchange: Exchange) => Promise<void> | void
+export type Guard = (exchange: ExpressExchange) => Promise<void> | void
+
+/** Those that need nothing of Express. */
+export type PlainHandler = (exchange: Exchange) => Promise<void> | void
+export type PlainGuard = (exchange: Exchange) => Promise<void> | void
 
 /** Opens the body of a request, once. */
 export type OpenBody = (exchange: Exchange) => Body

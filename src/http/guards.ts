@@ -4,16 +4,16 @@ import type { Gate } from '../core/ports/gate.ts'
 import { isUploadId } from '../core/upload.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
 import { answerEarly } from './early.ts'
-import type { Exchange, Guard } from './exchange.ts'
+import type { Exchange, PlainGuard } from './exchange.ts'
 import type { Identify } from './identify.ts'
 import { bringsBytes } from './tus-request.ts'
 
 /** Anybody, without a key. */
-export const nobody: Guard = () => {}
+export const nobody: PlainGuard = () => {}
 
 /** Anybody whom we know. What is created belongs to that user, under an id that is chosen here. */
 export const anyUser =
-  (identify: Guard): Guard =>
+  (identify: PlainGuard): PlainGuard =>
   async (exchange) => {
     await identify(exchange)
     exchange.newId = randomUUID()
@@ -21,7 +21,7 @@ export const anyUser =
 
 /** The owner of the upload in `:id`. */
 export const owner =
-  (identify: Guard, uploads: Uploads): Guard =>
+  (identify: PlainGuard, uploads: Uploads): PlainGuard =>
   async (exchange) => {
     await identify(exchange)
     await uploads.authorise(noteUpload(exchange), exchange.userId)
@@ -29,7 +29,7 @@ export const owner =
 
 /** Its owner, or whoever holds a token for it. */
 export const sender =
-  (identify: Identify, uploads: Uploads): Guard =>
+  (identify: Identify, uploads: Uploads): PlainGuard =>
   async (exchange) => {
     const allowed = await identify(exchange)
     const id = noteUpload(exchange)
@@ -40,7 +40,7 @@ export const sender =
 
 /** A user, by a key or token that is theirs: one for a single upload is not enough. */
 export const user =
-  (identify: Identify): Guard =>
+  (identify: Identify): PlainGuard =>
   (exchange) => {
     const allowed = identify(exchange)
     return allowed instanceof Promise ? allowed.then(refuseHolder) : refuseHolder(allowed)
@@ -53,7 +53,7 @@ function refuseHolder(allowed: string | null): void {
 
 /** @throws {HttpError} not_found 404 for anything but an id */
 function noteUpload(exchange: Exchange): string {
-  const id = exchange.req.params['id']
+  const id = exchange.params['id']
   if (typeof id !== 'string' || !isUploadId(id)) throw new HttpError('not_found')
   exchange.uploadId = id
   return id
@@ -61,7 +61,7 @@ function noteUpload(exchange: Exchange): string {
 
 /** An administrator. */
 export const admin =
-  (identify: Guard, adminUserIds: readonly string[]): Guard =>
+  (identify: PlainGuard, adminUserIds: readonly string[]): PlainGuard =>
   async (exchange) => {
     await identify(exchange)
     if (!adminUserIds.includes(exchange.userId))
@@ -69,11 +69,11 @@ export const admin =
   }
 
 /** No body is read: one that comes all the same does not get in the way of the next request. */
-export const none: Guard = ({ req, res }) => answerEarly(req, res)
+export const none: PlainGuard = ({ req, res }) => answerEarly(req, res)
 
 /** A body of bytes: admitted by the gate before a byte of it is read. */
 export const body =
-  (gate: Gate): Guard =>
+  (gate: Gate): PlainGuard =>
   (exchange) => {
     exchange.admission = gate.admit(exchange.userId, uploadOf(exchange))
   }
@@ -83,7 +83,7 @@ export const body =
  * after a few refusals, so they are held back instead.
  */
 export const patientBody =
-  (gate: Gate): Guard =>
+  (gate: Gate): PlainGuard =>
   async (exchange) => {
     const { socket } = exchange.req
     const place = gate.admitInTurn(exchange.userId, uploadOf(exchange))
@@ -104,7 +104,7 @@ export const patientBody =
 
 /** A body of bytes that may be absent (creation-with-upload). */
 export const maybeBody =
-  (gate: Gate): Guard =>
+  (gate: Gate): PlainGuard =>
   (exchange) =>
     (bringsBytes(exchange.req) ? patientBody(gate) : none)(exchange)
 

@@ -1,4 +1,3 @@
-import type { Request } from 'express'
 import type { z } from 'zod'
 import { HttpError } from '../core/errors.ts'
 import { cellCount } from '../core/geometry.ts'
@@ -21,6 +20,7 @@ import {
   type missingChunksAnswer,
 } from './native-schemas.ts'
 import { parse } from './parse.ts'
+import { headerOf } from './tus-request.ts'
 
 export const init =
   (uploads: Uploads): Handler =>
@@ -61,7 +61,7 @@ export const putChunk =
   (uploads: Uploads, openBody: OpenBody): Handler =>
   async (exchange) => {
     const { req, res, uploadId: id } = exchange
-    const { index, sha256 } = chunkRequest(req)
+    const { index, sha256 } = chunkRequest(exchange)
     const once = chunkOnce(exchange)
     await admitted(exchange, (turn) =>
       uploads.putChunk({ id, index, body: openBody(exchange), turn, sha256, once }),
@@ -74,15 +74,18 @@ export const putChunk =
 
 /** What of a chunk makes it another request: its bytes are for the store to compare. */
 export function chunkOnce(exchange: Exchange): Once | null {
-  const { index, sha256 } = chunkRequest(exchange.req)
+  const { index, sha256 } = chunkRequest(exchange)
   return onceOf(exchange, 'chunk', exchange.uploadId, index, [...new Set(sha256)])
 }
 
 /** @throws {HttpError} bad_request 400 */
-function chunkRequest(req: Request): { index: number; sha256: string[] } {
-  const digests = [parseHexDigest(req.get('x-chunk-sha256')), parseContentDigest(req.get('content-digest'))]
+function chunkRequest({ req, params }: Exchange): { index: number; sha256: string[] } {
+  const digests = [
+    parseHexDigest(headerOf(req, 'x-chunk-sha256')),
+    parseContentDigest(headerOf(req, 'content-digest')),
+  ]
   return {
-    index: chunkIndex(req.params['index']),
+    index: chunkIndex(params['index']),
     sha256: digests.filter((digest) => digest !== null),
   }
 }

@@ -7,46 +7,50 @@ import { announcedLength } from './body.ts'
 import { checksumOf } from './checksum.ts'
 import { answerEarly } from './early.ts'
 import { admitted, type Exchange, type OpenBody } from './exchange.ts'
-import { metadataIn } from './tus-request.ts'
+import { headerOf, metadataIn, type TusHeaders } from './tus-request.ts'
 
-/** What @tus/server does of a creation. */
-interface Stock {
-  create(): Promise<Response>
+/** How the upload of a creation is made, and where clients find it. */
+interface Making {
+  /** Makes the row of `newId`. @returns the upload; null when it has to be looked up */
+  create(): Promise<Upload | null>
   urlOf(id: string): string
 }
 
 /**
  * POST: an upload, a partial one, or a final one made of those; with its first bytes, or without.
+ * @returns the headers of a 201
  * @see https://tus.io/protocols/resumable-upload#creation
  */
 export const creation =
   (uploads: Uploads, openBody: OpenBody, maxConcatParts: number) =>
-  async (exchange: Exchange, headers: Headers, stock: Stock): Promise<Response> => {
+  async (exchange: Exchange, { create, urlOf }: Making): Promise<TusHeaders> => {
     const { req } = exchange
-    const concatHeader = req.get('upload-concat')
+    const concatHeader = headerOf(req, 'upload-concat')
     const concat = concatHeader === undefined ? 'partial' : parseConcat(concatHeader, maxConcatParts)
     if (concat !== 'partial') {
       const upload = await createFinal(exchange, concatHeader ?? '', concat.parts)
       exchange.uploadId = upload.id
-      headers.set('Location', stock.urlOf(upload.id))
-      headers.set('Content-Length', '0')
-      return new Response(null, { status: 201, headers })
+      return { Location: urlOf(upload.id), 'Content-Length': '0' }
     }
 
     const withBody = exchange.admission !== null
-    const length = req.get('upload-length')
+    const length = headerOf(req, 'upload-length')
     if (length !== undefined) parseBytes('Upload-Length', length)
     if (withBody) checkFirstBody(exchange)
-    const response = await stock.create()
+    const created = await create()
     exchange.uploadId = exchange.newId
-    response.headers.set('Content-Length', '0')
-    const upload = withBody ? await takeFirstBody(exchange) : await uploads.get(exchange.uploadId)
-    if (withBody) response.headers.set('Upload-Offset', String(upload.offset))
-    setExpiry(response.headers, upload)
-    return response
+    const upload = withBody
+      ? await takeFirstBody(exchange, created)
+      : (created ?? (await uploads.get(exchange.uploadId)))
+    return {
+      Location: urlOf(upload.id),
+      'Content-Length': '0',
+      ...(withBody && { 'Upload-Offset': String(upload.offset) }),
+      ...expiryOf(upload),
+    }
 
     async function createFinal({ req, userId, newId }: Exchange, header: string, parts: string[]) {
-      if (req.get('upload-length') !== undefined || exchange.admission)
+      if (headerOf(req, 'upload-length') !== undefined || exchange.admission)
         throw new HttpError('bad_request', { detail: 'A final upload has neither Upload-Length nor a body.' })
       const told = metadataIn(req)
       const metadata = told ? Metadata.parse(told) : {}
@@ -65,9 +69,10 @@ export const creation =
      * stands; but what fails its checksum, or for good, was never created, since the client learns no
      * Location.
      */
-    async function takeFirstBody({ req, res, uploadId: id }: Exchange): Promise<Upload> {
+    async function takeFirstBody(exchange: Exchange, created: Upload | null): Promise<Upload> {
+      const { req, res, uploadId: id } = exchange
       const checksum = checksumOf(req)
-      const start = { id, offset: 0, declaredSize: null, checksum }
+      const start = { id, created, offset: 0, declaredSize: null, checksum }
       try {
         const appended = await admitted(exchange, (turn) =>
           uploads.append({ ...start, body: openBody(exchange), turn }),
@@ -78,7 +83,7 @@ export const creation =
         if (code === 'checksum_mismatch' || code === 'bad_request' || code === 'storage_lost')
           await uploads.remove(id)
         // Too long for its length: refused, and told where the upload is that has the rest.
-        else if (code === 'payload_too_large') res.setHeader('Location', stock.urlOf(id))
+        else if (code === 'payload_too_large') res.setHeader('Location', urlOf(id))
         else {
           exchange.failure = error
           answerEarly(req, res)
@@ -92,13 +97,12 @@ export const creation =
 /** Refuses a body that can't be taken before anything is created, so that no upload is left behind. */
 function checkFirstBody({ req }: Exchange): void {
   checksumOf(req)
-  const size = req.get('upload-length')
+  const size = headerOf(req, 'upload-length')
   const length = announcedLength(req)
   if (size !== undefined && length !== null && length > parseBytes('Upload-Length', size))
     throw new HttpError('payload_too_large', { detail: 'The body goes past the end of the upload.' })
 }
 
 /** An unfinished upload says until when it lives (RFC 9110 date). */
-export function setExpiry(headers: Headers, upload: Upload): void {
-  if (isOpen(upload.status)) headers.set('Upload-Expires', upload.expiresAt.toUTCString())
-}
+export const expiryOf = (upload: Upload): TusHeaders =>
+  isOpen(upload.status) ? { 'Upload-Expires': upload.expiresAt.toUTCString() } : {}

@@ -1,7 +1,9 @@
 import { DataStore, type Upload as TusUpload } from '@tus/server'
-import { describeFile } from '../core/tus.ts'
+import { describeFile, type TusMetadata } from '../core/tus.ts'
+import type { Upload } from '../core/upload.ts'
 import type { Uploads } from '../uploads/use-cases.ts'
 import type { Exchange } from './exchange.ts'
+import { headerOf } from './tus-request.ts'
 
 const EXTENSIONS = [
   'creation',
@@ -13,6 +15,25 @@ const EXTENSIONS = [
   'checksum-trailer',
   'concatenation',
 ]
+
+/** Creates what a request asks for, under the id that was chosen for it. */
+export const createOf = (
+  uploads: Uploads,
+  { req, userId, newId }: Exchange,
+  size: number | null,
+  metadata: TusMetadata,
+): Promise<Upload> =>
+  uploads.create({
+    id: newId,
+    ownerId: userId,
+    dialect: 'tus',
+    size,
+    chunkSize: null,
+    metadata,
+    concat: headerOf(req, 'upload-concat') ?? null,
+    checksumSha256: null,
+    ...describeFile(metadata),
+  })
 
 /**
  * What @tus/server creates and removes by: the use cases. It never writes or reads through this.
@@ -33,18 +54,7 @@ export function createDatastore(
     override async create(upload: TusUpload): Promise<TusUpload> {
       const creator = creatorOf(upload)
       if (!creator) throw new Error('an upload that nobody creates')
-      const metadata = upload.metadata ?? {}
-      await uploads.create({
-        id: upload.id,
-        ownerId: creator.userId,
-        dialect: 'tus',
-        size: upload.size ?? null,
-        chunkSize: null,
-        metadata,
-        concat: creator.req.get('upload-concat') ?? null,
-        checksumSha256: null,
-        ...describeFile(metadata),
-      })
+      await createOf(uploads, creator, upload.size ?? null, upload.metadata ?? {})
       return upload
     }
 

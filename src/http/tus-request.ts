@@ -20,6 +20,15 @@ export function overrideMethod(req: IncomingMessage): void {
 export const bringsBytes = (req: IncomingMessage): boolean =>
   req.headers['content-type'] === APPEND_TYPE && announcedLength(req) !== 0
 
+/** Headers of an answer. */
+export type TusHeaders = Readonly<Record<string, string>>
+
+/** A header that a request has once, or not. */
+export const headerOf = (req: IncomingMessage, name: string): string | undefined => {
+  const value = req.headers[name]
+  return value === undefined ? undefined : String(value)
+}
+
 /** What of a request @tus/server has to see. */
 const HANDED_ON = ['tus-resumable', 'upload-length', 'upload-defer-length', 'upload-offset', 'upload-concat']
 

@@ -1,5 +1,5 @@
+import type { ServerResponse } from 'node:http'
 import { Metadata, Server, type Upload as TusUpload } from '@tus/server'
-import type { Response as Answer } from 'express'
 import { HttpError, locked, toHttpError } from '../core/errors.ts'
 import { APPEND_TYPE, parseBytes, TUS_VERSION, tusMetadata } from '../core/tus.ts'
 import type { Upload } from '../core/upload.ts'
@@ -8,10 +8,11 @@ import { baseUrlOf, type PublicUrl } from './base-url.ts'
 import { CHECKSUM_ALGORITHMS, checksumOf } from './checksum.ts'
 import { answerEarly } from './early.ts'
 import { tusStatus } from './errors.ts'
-import { admitted, type Exchange, type Handler, type OpenBody } from './exchange.ts'
-import { creation, setExpiry } from './tus-creation.ts'
-import { createDatastore } from './tus-datastore.ts'
-import { toWebRequest } from './tus-request.ts'
+import { admitted, type Exchange, type PlainHandler, type OpenBody } from './exchange.ts'
+import { creation, expiryOf } from './tus-creation.ts'
+import { createDatastore, createOf } from './tus-datastore.ts'
+import { isPlainAppend, plainCreation, type PlainCreation } from './tus-plain.ts'
+import { headerOf, toWebRequest, type TusHeaders } from './tus-request.ts'
 
 export interface TusOptions extends PublicUrl {
   maxUploadBytes: number
@@ -33,7 +34,7 @@ const NEVER_ABORTED = { signal: new AbortController().signal, abort: () => {}, c
  * straight from the node request, what counts is in the ledger, and the extensions that it lacks are
  * put in place of its public handlers.
  */
-export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOptions): Handler {
+export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOptions): PlainHandler {
   const exchanges = new WeakMap<Request, Exchange>()
   const creators = new WeakMap<TusUpload, Exchange>()
   const exchangeOf = (request: Request): Exchange => {
@@ -41,6 +42,8 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
     if (!exchange) throw new Error('a tus request without an exchange')
     return exchange
   }
+
+  const urlOf = ({ req }: Exchange, id: string) => `${baseUrlOf(req, options)}/files/${id}`
 
   const server = new TusServer({
     path: '/files',
@@ -52,7 +55,7 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
     // The id that the guards have let the caller to, whatever the URL looks like.
     getFileIdFromRequest: (request) => exchangeOf(request).uploadId,
     namingFunction: (request) => exchangeOf(request).newId,
-    generateUrl: (request, { path, id }) => `${baseUrlOf(exchangeOf(request).req, options)}${path}/${id}`,
+    generateUrl: (request, { id }) => urlOf(exchangeOf(request), id),
     onUploadCreate: async (request, upload) => {
       creators.set(upload, exchangeOf(request))
       return {}
@@ -62,7 +65,7 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
       const answer = 'status_code' in error ? stockError(error) : ownError(exchange, error)
       if (answer.status_code === 413) exchange.res.setHeader('Tus-Max-Size', options.maxUploadBytes)
       answerEarly(exchange.req, exchange.res)
-      return { ...answer, status_code: tusStatus(exchange.req.method, answer.status_code) }
+      return { ...answer, status_code: tusStatus(exchange.req.method ?? '', answer.status_code) }
     },
   })
   const { POST, PATCH, HEAD, OPTIONS } = server.handlers
@@ -70,28 +73,53 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
   const stockCreate = POST.send.bind(POST)
   const stockOptions = OPTIONS.send.bind(OPTIONS)
 
-  POST.send = (request, context, headers = new Headers()) =>
-    create(exchangeOf(request), headers, {
-      create: () => stockCreate(request, context, headers),
-      urlOf: (id) => POST.generateUrl(request, id),
-    })
-
-  PATCH.send = async (request, _context, headers = new Headers()) => {
+  POST.send = async (request, context, headers = new Headers()) => {
     const exchange = exchangeOf(request)
+    const told = await create(exchange, {
+      create: async () => {
+        await stockCreate(request, context)
+        return null
+      },
+      urlOf: (id) => urlOf(exchange, id),
+    })
+    return emptyResponse(201, adding(headers, told))
+  }
+
+  const append = async (exchange: Exchange): Promise<TusHeaders> => {
     const { req, uploadId: id } = exchange
-    const length = req.get('upload-length')
+    const length = headerOf(req, 'upload-length')
     const patch = {
       id,
-      offset: parseBytes('Upload-Offset', req.get('upload-offset') ?? ''),
+      offset: parseBytes('Upload-Offset', headerOf(req, 'upload-offset') ?? ''),
       declaredSize: length === undefined ? null : parseBytes('Upload-Length', length),
       checksum: checksumOf(req),
     }
     const { offset, upload } = await admitted(exchange, (turn) =>
       uploads.append({ ...patch, body: openBody(exchange), turn }),
     )
-    headers.set('Upload-Offset', String(offset))
-    setExpiry(headers, upload)
-    return emptyResponse(204, headers)
+    return { 'Upload-Offset': String(offset), ...expiryOf(upload) }
+  }
+
+  PATCH.send = async (request, _context, headers = new Headers()) =>
+    emptyResponse(204, adding(headers, await append(exchangeOf(request))))
+
+  const createPlain = (exchange: Exchange, { size, metadata }: PlainCreation): Promise<TusHeaders> =>
+    create(exchange, {
+      create: () => createOf(uploads, exchange, size, metadata),
+      urlOf: (id) => urlOf(exchange, id),
+    })
+
+  const answerPlainly = async (
+    { res }: Exchange,
+    status: number,
+    work: Promise<TusHeaders>,
+  ): Promise<void> => {
+    try {
+      send(res, status, await work)
+    } catch (error) {
+      if (toHttpError(error).status === 413) res.setHeader('Tus-Max-Size', options.maxUploadBytes)
+      throw error
+    }
   }
 
   HEAD.send = async (request, _context, headers = new Headers()) => {
@@ -108,10 +136,14 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
 
   return async (exchange) => {
     const { req, res, uploadId } = exchange
-    if (req.method !== 'OPTIONS' && req.get('tus-resumable') !== TUS_VERSION)
+    if (req.method !== 'OPTIONS' && req.headers['tus-resumable'] !== TUS_VERSION)
       throw new HttpError('precondition_failed')
-    if (req.method === 'PATCH' && req.get('content-type') !== APPEND_TYPE)
+    if (req.method === 'PATCH' && req.headers['content-type'] !== APPEND_TYPE)
       throw new HttpError('invalid_patch_type')
+    // What @tus/server has nothing to say to is spared its requests and responses, which cost as much as the rest.
+    if (isPlainAppend(req)) return answerPlainly(exchange, 204, append(exchange))
+    const plain = plainCreation(req, options.maxUploadBytes)
+    if (plain) return answerPlainly(exchange, 201, createPlain(exchange, plain))
     const request = toWebRequest(req, uploadId)
     exchanges.set(request, exchange)
     await answer(res, await server.handleWeb(request))
@@ -122,11 +154,21 @@ export function createTus(uploads: Uploads, openBody: OpenBody, options: TusOpti
  * Sends what @tus/server made up. It never waits for the client: a response that is never fetched
  * holds nothing.
  */
-async function answer(res: Answer, response: Response): Promise<void> {
+async function answer(res: ServerResponse, response: Response): Promise<void> {
   if (res.destroyed) return
   for (const [name, value] of response.headers) if (!STOCK_CORS.test(name)) res.setHeader(name, value)
   res.statusCode = response.status
   res.end(response.headers.get('content-length') === '0' ? '' : await response.text())
+}
+
+function send(res: ServerResponse, status: number, headers: TusHeaders): void {
+  if (res.destroyed) return
+  res.writeHead(status, { 'Tus-Resumable': TUS_VERSION, ...headers }).end()
+}
+
+function adding(headers: Headers, more: TusHeaders): Headers {
+  for (const [name, value] of Object.entries(more)) headers.set(name, value)
+  return headers
 }
 
 /** As much of a Response as @tus/server and `answer` look at. */
@@ -147,7 +189,7 @@ function describe(upload: Upload, headers: Headers): void {
   const metadata = Metadata.stringify(tusMetadata(upload))
   if (metadata) headers.set('Upload-Metadata', metadata)
   if (upload.concat !== null) headers.set('Upload-Concat', upload.concat)
-  setExpiry(headers, upload)
+  adding(headers, expiryOf(upload))
 }
 
 /** An error that @tus/server made itself: its words are for clients. */

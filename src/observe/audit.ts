@@ -14,7 +14,7 @@ export interface Asker {
   /** whether a token for that one upload let them in */
   readonly byUploadToken: boolean
   readonly route: string
-  readonly req: { readonly method: string }
+  readonly req: { readonly method?: string | undefined }
 }
 
 export interface Audit<A extends Asker> {
@@ -133,7 +133,7 @@ const LINK = '/v1/links/:token'
 const CHANGES = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
 
 const rowOf = ({ req, route }: Asker): string => `${req.method} ${route}`
-const mayChange = (asker: Asker): boolean => CHANGES.has(asker.req.method) && !(rowOf(asker) in GRANTS)
+const mayChange = (asker: Asker): boolean => CHANGES.has(asker.req.method ?? '') && !(rowOf(asker) in GRANTS)
 
 type Download = NonNullable<RequestLine['download']>
 

@@ -1,6 +1,5 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Express } from 'express'
 import type { Config } from '../config/config.ts'
 import { mostConnections } from '../http/connections.ts'
 import { answerMalformed } from '../http/early.ts'
@@ -9,7 +8,7 @@ import { answerMalformed } from '../http/early.ts'
 const CONCAT_URL_BYTES = 160
 
 /** The HTTP server in front of the app; it does not listen yet. */
-export function createHttpServer(app: Express, config: Config): Server {
+export function createHttpServer(listener: RequestListener, config: Config): Server {
   const server = createServer(
     {
       // A healthy slow upload may take hours: silence ends a body, not its length.
@@ -21,13 +20,13 @@ export function createHttpServer(app: Express, config: Config): Server {
       // An Upload-Concat header names every part by its URL.
       maxHeaderSize: 16 * 1024 + config.maxConcatParts * CONCAT_URL_BYTES,
     },
-    app,
+    listener,
   )
   const most = mostConnections()
   if (Number.isFinite(most)) server.maxConnections = most
   // Without listeners node would send 100 Continue before we know whether we want the body, and answer
   // other expectations itself.
-  server.on('checkContinue', app).on('checkExpectation', app)
+  server.on('checkContinue', listener).on('checkExpectation', listener)
   server.on('clientError', answerMalformed)
   return server
 }

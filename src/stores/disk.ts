@@ -10,12 +10,14 @@ export const openForReading = (file: string): Promise<FileHandle> =>
 export const openForWriting = (file: string): Promise<FileHandle> =>
   open(file, constants.O_RDWR | constants.O_NOFOLLOW)
 
+export const MAKE_FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
+export const MAKE_MODE = 0o640
+
 /**
  * The same, and makes the file when it is not there. Its folder must be.
  * @throws ENOENT when that is not there
  */
-export const openOrMake = (file: string): Promise<FileHandle> =>
-  open(file, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o640)
+export const openOrMake = (file: string): Promise<FileHandle> => open(file, MAKE_FLAGS, MAKE_MODE)
 
 /** The folder above that must be there: a disk that is not mounted is no place. */
 export async function makeFolderFor(file: string): Promise<void> {
@@ -28,7 +30,7 @@ export async function makeFolderFor(file: string): Promise<void> {
 
 /** A write may take less than it was given: on with the rest (writev(2)). @returns all of them */
 export async function writeAll(file: FileHandle, batch: Uint8Array[], position: number): Promise<number> {
-  const total = batch.reduce((sum, piece) => sum + piece.length, 0)
+  const total = bytesIn(batch)
   let done = 0
   let rest = batch
   while (done < total) {
@@ -39,6 +41,9 @@ export async function writeAll(file: FileHandle, batch: Uint8Array[], position: 
   }
   return total
 }
+
+export const bytesIn = (pieces: readonly Uint8Array[]): number =>
+  pieces.reduce((sum, piece) => sum + piece.length, 0)
 
 function dropBytes(pieces: Uint8Array[], count: number): Uint8Array[] {
   let left = count

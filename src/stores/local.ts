@@ -9,6 +9,7 @@ import { forcing } from './durable.ts'
 import { createFileReader } from './file-reader.ts'
 import { joinFiles, removeUnfinishedJoins } from './join-files.ts'
 import { openRoot, type StorageRoot } from './root.ts'
+import { createSmallWrites } from './small-writes.ts'
 import { writeBody } from './write-body.ts'
 
 const FREE_BYTES_FOR_MS = 1_000
@@ -30,12 +31,13 @@ export function createLocalStore(folder: string, { durability }: LocalStoreOptio
   const reader = createFileReader()
   const files = new FileStore({ directory: root.path, configstore: noConfig })
   const force = durability === 'disk' ? forcing(root.path) : null
+  const writeSmall = createSmallWrites(root)
   const nameOf = (id: string) => path.join(id.slice(0, 3), id)
   const pathOf = (id: string) => path.join(root.path, nameOf(id))
 
   return {
     name: 'local',
-    writeAt: (write) => writeBody({ path: pathOf(write.upload.id), root, force }, write),
+    writeAt: (write) => writeBody({ path: pathOf(write.upload.id), root, force, writeSmall }, write),
     compareAt: (write) => compareBody(pathOf(write.upload.id), write),
     async concat(target, parts) {
       const sources = parts.map((part) => ({ path: pathOf(part.id), bytes: part.size ?? 0 }))

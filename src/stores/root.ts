@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync, type BigIntStats } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { codeOf, storageError } from './disk.ts'
@@ -10,12 +10,19 @@ const MARK = '.storage-root'
 /** The folder that everything is stored in. */
 export interface StorageRoot {
   readonly path: string
+  /** the file that marks it */
+  readonly mark: string
+  /** what `placeOf` says of the mark since it was read last; empty before */
+  place(): string
   /**
    * @throws {HttpError} unavailable 503 when the folder is not the one that it was at the start. Where a
    * disk is not mounted any more, bytes would go to another one, and be missing when it is back.
    */
   assertPresent(): Promise<void>
 }
+
+/** Which file it is, unchanged. */
+export const placeOf = ({ dev, ino, ctimeNs }: BigIntStats): string => `${dev}:${ino}:${ctimeNs}`
 
 /** Makes the folder where there is none, and marks it. */
 export function openRoot(folder: string): StorageRoot {
@@ -29,10 +36,11 @@ export function openRoot(folder: string): StorageRoot {
 
   return {
     path: root,
+    mark,
+    place: () => known,
     async assertPresent() {
       try {
-        const { dev, ino, ctimeNs } = await stat(mark, { bigint: true })
-        const place = `${dev}:${ino}:${ctimeNs}`
+        const place = placeOf(await stat(mark, { bigint: true }))
         if (place === known) return
         const found = await readFile(mark, 'utf8')
         identity ||= found

@@ -3,9 +3,10 @@ import { HttpError } from '../core/errors.ts'
 import type { Turn } from '../core/ports/body.ts'
 import type { Write, Written } from '../core/ports/store.ts'
 import type { Upload } from '../core/upload.ts'
-import { codeOf, makeFolderFor, openForWriting, openOrMake, storageError, writeAll } from './disk.ts'
+import { bytesIn, codeOf, makeFolderFor, openForWriting, openOrMake, storageError, writeAll } from './disk.ts'
 import type { Forcing } from './durable.ts'
 import type { StorageRoot } from './root.ts'
+import type { WriteSmall } from './small-writes.ts'
 
 /** One system call writes up to this much. */
 export const BATCH_BYTES = 1024 * 1024
@@ -15,13 +16,19 @@ export interface Target {
   root: StorageRoot
   /** null where written bytes need not outlive a power failure */
   force: Forcing | null
+  /** for the files of small bodies, in their first write */
+  writeSmall: WriteSmall
 }
 
 /** Writes a body to its place in the file of its upload; the bytes that it tells of are as durable as they shall be. */
 export async function writeBody(target: Target, write: Write): Promise<Written> {
   let file: FileHandle | undefined
   // The first byte makes the file: an upload without one costs none.
-  const written = await takeBody(write, async () => (file ??= await openFile(target, write.upload)))
+  const put: Put = async (batch, position) => {
+    file ??= await openFile(target, write.upload)
+    return writeAll(file, batch, position)
+  }
+  const written = await takeBody(write, isNew(target, write) ? puttingSmall(target, write, put) : put)
   if (!file) return written
   try {
     if (target.force && written.bytes > 0) await forceBytes(target.force, target.path, file, write)
@@ -35,16 +42,27 @@ export async function writeBody(target: Target, write: Write): Promise<Written> 
   }
 }
 
-async function takeBody(
-  { position, length, body, turn, digest }: Write,
-  openOnce: () => Promise<FileHandle>,
-): Promise<Written> {
+/** Writes all of a batch at a position in the file. @returns its bytes */
+type Put = (batch: Uint8Array[], position: number) => Promise<number>
+
+/** Whether the file may be made, and its bytes need not outlive a power failure. */
+const isNew = ({ force }: Target, { upload }: Write): boolean => force === null && !hasBytes(upload)
+
+/** The same, but a body that is here as a whole is written on the way for small ones. */
+const puttingSmall =
+  ({ path, writeSmall }: Target, { length }: Write, put: Put): Put =>
+  (batch, position) =>
+    bytesIn(batch) === length
+      ? writeSmall(path, batch, position, () => put(batch, position))
+      : put(batch, position)
+
+async function takeBody({ position, length, body, turn, digest }: Write, put: Put): Promise<Written> {
   let bytes = 0
   try {
     while (bytes < length) {
       const batch = await body.take(Math.min(BATCH_BYTES, length - bytes))
       if (!batch) break
-      bytes += await inTurn(turn, async () => writeAll(await openOnce(), batch, position + bytes))
+      bytes += await inTurn(turn, () => put(batch, position + bytes))
       if (digest) for (const piece of batch) digest.update(piece)
     }
     return { bytes, failure: null }

@@ -14,6 +14,8 @@ import { takeCell, type Filled } from './take-cell.ts'
 
 export interface Append {
   id: string
+  /** the upload, where this very request has created it: it need not be looked up. What others may have done since, each cell and the commit tell. */
+  created?: Upload | null
   /** where the client says its bytes begin */
   offset: number
   /** the length that the request declares, for an upload whose length was deferred */
@@ -50,7 +52,7 @@ export const appendTo =
     const hold = await deps.locker.acquire(id, 'append', holderOf(body), false)
     const places = { held: [hold], left: [] }
     try {
-      const found = await settled(deps, deps.finish, id)
+      const found = append.created ?? (await settled(deps, deps.finish, id))
       if (!found) throw new HttpError('not_found')
       const request = { offset, declaredSize, bodyLength: body.length }
       const { maxUploadBytes } = deps.limits

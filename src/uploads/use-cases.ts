@@ -5,7 +5,7 @@ import { assertNotExpired, isUploadId, publicStatus, type Upload } from '../core
 import { appendTo } from './append.ts'
 import { completeUpload, finisher, resumeFinalizing, settled } from './complete.ts'
 import { concatenate } from './concatenate.ts'
-import { createUpload, createUploadOnce } from './create.ts'
+import { createUpload, createUploadOnce, type Create } from './create.ts'
 import type { Deps } from './deps.ts'
 import { reap } from './expire.ts'
 import { forgetKeys } from './forget-keys.ts'
@@ -20,8 +20,13 @@ export const createUploads = (deps: Deps) => {
   const owners = rememberOwners(deps)
   const finish = finisher(deps)
   const writing = { ...deps, finish }
+  const createNew = createUpload(deps)
   return {
-    create: createUpload(deps),
+    create: async (create: Create): Promise<Upload> => {
+      const upload = await createNew(create)
+      owners.remember(upload)
+      return upload
+    },
     createOnce: createUploadOnce(deps),
     /** Whether this very request has succeeded before. @throws {HttpError} conflict 409: another one has the key */
     wasDone: async (once: Once): Promise<boolean> => (await look(deps, null, once)).done !== null,
@@ -78,12 +83,16 @@ function rememberOwners({ ledger }: Deps) {
     if (known !== undefined) return known
     const upload = await ledger.get(id)
     if (!upload) throw new HttpError('not_found')
-    const oldest = owners.size >= REMEMBERED_OWNERS ? owners.keys().next().value : undefined
-    if (oldest !== undefined) owners.delete(oldest)
-    owners.set(id, upload.ownerId)
+    remember(upload)
     return upload.ownerId
   }
+  const remember = ({ id, ownerId }: Upload): void => {
+    const oldest = owners.size >= REMEMBERED_OWNERS ? owners.keys().next().value : undefined
+    if (oldest !== undefined) owners.delete(oldest)
+    owners.set(id, ownerId)
+  }
   return {
+    remember,
     /**
      * Lets only the owner on.
      * @throws {HttpError} not_found 404 for anything but an id that exists, forbidden 403

@@ -2,6 +2,7 @@ import { subscribe } from 'node:diagnostics_channel'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo, Server } from 'node:net'
 import { afterEach, expect } from 'vitest'
+import { straightRoute } from '../../src/http/straight.ts'
 import { judgeAnswer } from './openapi/judge.ts'
 
 /**
@@ -50,8 +51,8 @@ subscribe('http.server.request.start', (message) => {
       ...judgeAnswer({
         method: request.method ?? '',
         url: request.url ?? '',
-        // Express notes the row that it has found.
-        route: request.route?.path ?? null,
+        // Express notes the row that it has found; some go past it.
+        route: request.route?.path ?? straightRoute(request)?.pattern ?? null,
         asked: request.headers,
         status: response.statusCode,
         headers: response.getHeaders(),
