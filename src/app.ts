@@ -153,7 +153,7 @@ const downloads =
   (uploads: Uploads, stallTimeoutMs: number): Handler =>
   async (exchange) => {
     const { req, res, uploadId } = exchange
-    const download = downloadOf(await uploads.get(uploadId))
+    const download = downloadOf(await uploads.getToRead(uploadId))
     if (req.method === 'GET') exchange.download = download
     await unlessGone(uploads, uploadId, serveFile(req, res, download, uploads, stallTimeoutMs))
   }
