@@ -1,5 +1,5 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
-import express, { type Request, type Response } from 'express'
+import express, { type Express, type Request, type Response } from 'express'
 import { HttpError, unavailable } from './core/errors.ts'
 import type { Gate } from './core/ports/gate.ts'
 import { serveAsset, servePage, type ConsoleFiles } from './http/console.ts'
@@ -162,7 +162,7 @@ const downloads =
   (uploads: Uploads, stallTimeoutMs: number): Handler =>
   async (exchange) => {
     const { req, res, uploadId } = exchange
-    const download = downloadOf(await uploads.get(uploadId))
+    const download = downloadOf(await uploads.getToRead(uploadId))
     if (req.method === 'GET') exchange.download = download
     await unlessGone(uploads, uploadId, serveFile(req, res, download, uploads, stallTimeoutMs))
   }
@@ -170,7 +170,8 @@ const downloads =
 /** What answers while the process drains. */
 const ALWAYS_OPEN = new Set(['/health', '/ready', '/version', '/metrics'])
 
-export function createApp(app: App): RequestListener {
+/** @returns what answers requests, and the app of Express that answers those that do not pass it by */
+export function createApp(app: App): { listener: RequestListener; express: Express } {
   const server = express()
   server.disable('x-powered-by')
   server.disable('etag')
@@ -237,7 +238,7 @@ export function createApp(app: App): RequestListener {
   server.use((_error: unknown, req: Request, res: Response, _next: unknown) =>
     (req.path.startsWith('/files/') ? nothingOfTus : nothingElse)(req, res),
   )
-  return straightOr(server, before, straight)
+  return { listener: straightOr(server, before, straight), express: server }
 }
 
 /** How the errors of a route are told. */

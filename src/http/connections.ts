@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 
-/** Handles of the process that are neither a client's nor a file's of an upload: of the database, of Node. */
-const OWN_HANDLES = 64
+/** Handles of the process that are neither a client's nor of a file that it reads or writes: of the database, of Node, of files that stay open. */
+const OWN_HANDLES = 96
 
 /**
  * How many connections there may be at a time so that each can have a file open as well; infinitely many

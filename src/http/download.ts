@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto'
-import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import { HttpError } from '../core/errors.ts'
 import type { ChunkStore } from '../core/ports/store.ts'
 import { type ByteRange, planRanges } from '../core/range.ts'
 import { publicStatus, type Upload } from '../core/upload.ts'
+import { judge, lists, validatorsOf, type Validators } from './conditions.ts'
 import { contentHeaders, disposition, safeMediaType } from './content-headers.ts'
-import { httpDate, parseRange, rangeStillApplies } from './range-header.ts'
+import { parseRange, rangeStillApplies } from './range-header.ts'
+import { sendParts, type Answer } from './send-parts.ts'
 
 /** A client that takes nothing for so long has gone, and does not know it. */
 const STALL_TIMEOUT_MS = 60_000
@@ -87,20 +88,12 @@ export const serveFile = async (
   answer.headers = { ...shared, ...contentHeaders(type, upload.fileName, asAttachment), ...answer.headers }
   download.ranges = ranges
   if (req.method === 'HEAD') res.writeHead(answer.status, answer.headers).end()
-  else await send(req, res, answer, stallTimeoutMs, download, (range) => store.read(upload, range))
-}
-
-interface Part {
-  /** what a multipart body says before the bytes */
-  prefix: string
-  range: ByteRange
-}
-
-interface Answer {
-  status: 200 | 206
-  headers: OutgoingHttpHeaders
-  parts: Part[]
-  suffix: string
+  else
+    await sendParts(req, res, answer, {
+      read: (range) => store.read(upload, range),
+      sent: (bytes) => (download.bytes += bytes),
+      stallTimeoutMs,
+    })
 }
 
 /** RFC 9110 §15.3.7: one range is answered plainly, several as multipart/byteranges. */
@@ -138,172 +131,6 @@ function planAnswer(ranges: readonly ByteRange[] | null, size: number, type: str
 }
 
 const contentRange = ({ start, end }: ByteRange, size: number): string => `bytes ${start}-${end - 1}/${size}`
-
-async function send(
-  req: IncomingMessage,
-  res: ServerResponse,
-  { status, headers, parts, suffix }: Answer,
-  stallTimeoutMs: number,
-  download: Download,
-  read: (range: ByteRange) => AsyncIterable<Uint8Array>,
-): Promise<void> {
-  const client = watch(req, res, stallTimeoutMs)
-  try {
-    for (const { prefix, range } of parts) {
-      await pump(read(range), range.end - range.start, client, (chunk, isFirst) => {
-        // Only now: a store that fails at its first byte can still be answered with an error.
-        if (!res.headersSent) res.writeHead(status, headers)
-        if (isFirst && prefix) res.write(prefix)
-        res.write(chunk, client.wake)
-        download.bytes += chunk.length
-      })
-      if (client.isGone()) return
-    }
-    if (!res.headersSent) res.writeHead(status, headers)
-    res.end(suffix)
-  } catch (error) {
-    if (client.isGone()) return
-    if (res.headersSent) res.destroy()
-    throw error
-  } finally {
-    client.unwatch()
-  }
-}
-
-interface Client {
-  isGone(): boolean
-  /** undefined when it has taken all and takes more, or has gone; resolves when that is to be asked again */
-  ready(): Promise<void> | undefined
-  wake: () => void
-  /** what to do when it goes */
-  onGone: () => void
-  unwatch(): void
-}
-
-/** By its socket: a response that waits for its turn behind a pipelined one is never download itself. */
-function watch(req: IncomingMessage, res: ServerResponse, stallTimeoutMs: number): Client {
-  const { socket } = req
-  let wake = () => {}
-  const client: Client = {
-    isGone: () => res.destroyed || socket.destroyed,
-    ready() {
-      // A response without a socket waits behind a pipelined one: what it read now would lie in memory.
-      const takes = res.socket !== null && res.writableLength === 0
-      if (takes || client.isGone()) return undefined
-      return new Promise((resolve) => {
-        let before = progressOf(socket)
-        const looking = setInterval(() => {
-          const now = progressOf(socket)
-          // Behind a pipelined response it is our turn to wait while nothing waits for the client.
-          const moves = now.written !== before.written || now.queued !== before.queued
-          if (!moves && (res.socket !== null || now.queued > 0)) socket.destroy()
-          before = now
-        }, stallTimeoutMs)
-        wake = () => {
-          clearInterval(looking)
-          resolve()
-        }
-      })
-    },
-    wake: () => wake(),
-    onGone: () => {},
-    unwatch: () => {
-      socket.off('close', onClose)
-      res.off('drain', client.wake).off('socket', client.wake)
-    },
-  }
-  const onClose = () => {
-    wake()
-    client.onGone()
-  }
-  socket.setMaxListeners(0).once('close', onClose) // one of each pipelined response
-  res.on('drain', client.wake).on('socket', client.wake)
-  return client
-}
-
-/**
- * How far a client has got. Of a chunk that it takes slowly node tells only when all of it is through:
- * what is left of it, its handle knows.
- */
-function progressOf(socket: Socket): { written: number; queued: number } {
-  const { _handle: handle } = socket as { _handle?: { writeQueueSize?: number } | null }
-  return { written: socket.bytesWritten, queued: handle?.writeQueueSize ?? 0 }
-}
-
-/**
- * Hands on exactly `length` bytes, one chunk ahead of the client. When the client goes, the source
- * is download to return at once, even while its next chunk is awaited.
- * @throws when the source fails, or has fewer or more bytes
- */
-async function pump(
-  source: AsyncIterable<Uint8Array>,
-  length: number,
-  client: Client,
-  write: (chunk: Uint8Array, isFirst: boolean) => void,
-): Promise<void> {
-  const chunks = source[Symbol.asyncIterator]()
-  let released: Promise<unknown> | undefined
-  const release = () => (released ??= (async () => chunks.return?.())())
-  client.onGone = () => void release().catch(() => {}) // awaited below
-  try {
-    for (let left = length; left > 0;) {
-      await taken(client)
-      if (client.isGone()) return
-      const next: IteratorResult<Uint8Array, unknown> = await chunks.next()
-      if (client.isGone()) return
-      if (next.done) throw new Error(`The store ended ${left} bytes early.`)
-      const excess = next.value.length - left
-      if (excess > 0) throw new Error(`The store gave ${excess} bytes too many.`)
-      write(next.value, left === length)
-      left -= next.value.length
-    }
-    // What the source gave last is its own again once it is download to return.
-    await taken(client)
-  } finally {
-    await release()
-  }
-}
-
-async function taken(client: Client): Promise<void> {
-  for (let wait = client.ready(); wait; wait = client.ready()) await wait
-}
-
-interface Validators {
-  etag: string
-  /** whole seconds, as Last-Modified has them */
-  modifiedMs: number
-}
-
-/** A completed file never changes: its id is a strong ETag. */
-const validatorsOf = ({ id, updatedAt }: Upload): Validators => ({
-  etag: `"${id}"`,
-  // RFC 9110 §8.8.2.1: never later than now, though the ledger's clock may be ahead of ours.
-  modifiedMs: Math.floor(Math.min(updatedAt.getTime(), Date.now()) / 1000) * 1000,
-})
-
-/** In the order of RFC 9110 §13.2.2; only GET and HEAD come here. */
-function judge(
-  headers: IncomingHttpHeaders,
-  { etag, modifiedMs }: Validators,
-): 'go' | 'failed' | 'unchanged' {
-  const match = headers['if-match']
-  const noneMatch = headers['if-none-match']
-  // A date that is none compares false with everything: §13.1.3 and §13.1.4 have it ignored.
-  if (match !== undefined ? !lists(match, etag) : modifiedMs > httpDate(headers['if-unmodified-since']))
-    return 'failed'
-  // §13.1.2 compares weakly: a W/ in front of our tag makes no difference.
-  if (
-    noneMatch !== undefined
-      ? lists(noneMatch, etag, 'W/')
-      : modifiedMs <= httpDate(headers['if-modified-since'])
-  )
-    return 'unchanged'
-  return 'go'
-}
-
-const lists = (header: string, etag: string, alsoWith = ''): boolean =>
-  header.trim() === '*' ||
-  (header.match(/(?:W\/)?"[^"]*"/g) ?? []).some((tag) => tag === etag || tag === alsoWith + etag)
 
 /**
  * Whether the storage is to answer in our place. It knows another ETag than ours, and no more than one

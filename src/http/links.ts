@@ -66,7 +66,7 @@ export const followLink =
   (uploads: Uploads, stallTimeoutMs: number): Handler =>
   async (exchange) => {
     const { req, res, uploadId, asAttachment } = exchange
-    const download = downloadOf(await uploads.get(uploadId))
+    const download = downloadOf(await uploads.getToRead(uploadId))
     if (req.method === 'GET') exchange.download = download
     const how = { asAttachment, headers: HEADERS }
     await unlessGone(uploads, uploadId, serveFile(req, res, download, uploads, stallTimeoutMs, how))

@@ -1,5 +1,11 @@
+import { read as readInto } from 'node:fs'
+import { promisify } from 'node:util'
 import type { ByteRange } from '../core/range.ts'
 import { openForReading } from './disk.ts'
+import { createOpenFiles, type OpenFile } from './open-files.ts'
+
+/** A FileHandle's own takes more time for its promises than for a small read. */
+const readAt = promisify(readInto)
 
 /** Reading one ahead gained nothing: the kernel does. */
 const READ_BYTES = 512 * 1024
@@ -16,19 +22,24 @@ export const readBytesOf = (readers: number): number =>
 export interface FileReader {
   /**
    * The bytes of a file from `start` up to but not including `end`. What one `next()` gives stays as it is
-   * until the following one, or `return()`. The handle is open from the first `next()` until then.
+   * until the following one, or `return()`. The handle is open from the first `next()` until then, and may be
+   * for a moment longer where the file is `lasting`: neither written nor replaced any more.
    * @throws when the file ends before the range does
    */
-  read(path: string, range: ByteRange): AsyncGenerator<Uint8Array, void, undefined>
+  read(path: string, range: ByteRange, lasting?: boolean): AsyncGenerator<Uint8Array, void, undefined>
+  /** A lasting file is removed: it is not held open for the next reader. */
+  forget(path: string): void
 }
 
 export function createFileReader(): FileReader {
   const buffers = createBuffers()
+  const files = createOpenFiles()
   let readers = 0
   return {
-    async *read(path, { start, end }) {
+    forget: files.forget,
+    async *read(path, { start, end }, lasting = false) {
       if (start >= end) return
-      const file = await openForReading(path)
+      const file = lasting ? await files.share(path) : await openAlone(path)
       readers += 1
       let buffer: Buffer | null = null
       try {
@@ -38,7 +49,7 @@ export function createFileReader(): FileReader {
           // Given once, though none were to be had: else two readers would come to share it.
           buffer = null
           buffer = buffers.take(bytes)
-          const { bytesRead } = await file.read(buffer, 0, bytes, position)
+          const { bytesRead } = await readAt(file.fd, buffer, 0, bytes, position)
           if (bytesRead === 0)
             throw new Error(`${path} ends at ${position}, ${end - position} bytes before ${end}`)
           position += bytesRead
@@ -47,10 +58,15 @@ export function createFileReader(): FileReader {
       } finally {
         readers -= 1
         if (buffer) buffers.give(buffer)
-        await file.close()
+        await file.release()
       }
     },
   }
+}
+
+async function openAlone(path: string): Promise<OpenFile> {
+  const handle = await openForReading(path)
+  return { fd: handle.fd, release: () => handle.close() }
 }
 
 /** Used again and again: a fresh buffer costs a page fault for every 4 KiB of it, and waits long for its collection. */

@@ -48,9 +48,9 @@ export function createLocalStore(folder: string, { durability }: LocalStoreOptio
         throw storageError(error)
       }
     },
-    async *read({ id }, range) {
+    async *read({ id, status }, range) {
       try {
-        yield* reader.read(pathOf(id), range)
+        yield* reader.read(pathOf(id), range, status === 'COMPLETED')
       } catch (error) {
         throw await readingFailure(error, root)
       }
@@ -58,6 +58,7 @@ export function createLocalStore(folder: string, { durability }: LocalStoreOptio
     async remove(upload) {
       const { id } = upload
       const file = pathOf(id)
+      reader.forget(file)
       try {
         if (isFinal(upload)) await removeUnfinishedJoins(file)
         await files.remove(nameOf(id))

@@ -12,6 +12,7 @@ import { forgetKeys } from './forget-keys.ts'
 import { freeChunk } from './free-chunk.ts'
 import { look } from './once.ts'
 import { putChunk } from './put-chunk.ts'
+import { oncePerTurn } from './once-per-turn.ts'
 import { removeUpload } from './remove.ts'
 import { watchUploads } from './watch.ts'
 
@@ -44,6 +45,8 @@ export const createUploads = (deps: Deps) => {
     resumeFinalizing: resumeFinalizing(deps),
     list: (query: ListQuery) => deps.ledger.list(query),
     get: getUpload(deps),
+    /** The same, for what many ask at once. */
+    getToRead: oncePerTurn(getUpload(deps)),
     /** The same, once it is not being completed any more, or after a while. */
     getSettled: async (id: string): Promise<Upload> => visible(deps, await settled(deps, finish, id)),
     authorise: owners.authorise,

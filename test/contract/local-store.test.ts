@@ -14,7 +14,7 @@ import {
 } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import type { Upload } from '../../src/core/upload.ts'
 import { createLocalStore } from '../../src/stores/local.ts'
 import { bodyOf, turnOf } from '../support/body.ts'
@@ -359,6 +359,21 @@ test('no handle stays open after a write, a failure, a comparison, or a read tha
   expect(open()).toEqual([fileOf(root, upload)])
   await reading.return?.()
   expect(open()).toEqual([])
+})
+
+test('a completed file stays open for its next reader, and not behind its removal', async (ctx) => {
+  if (!existsSync('/proc/self/fd')) ctx.skip('there is no /proc to count open files in')
+  const { root, store } = await useStore()
+  const bytes = bytesOf(1_000)
+  const upload = uploadOf(bytes.length, bytes.length)
+  await store.writeAt(writeOf(upload, 0, bytes))
+  const completed = { ...upload, status: 'COMPLETED' as const }
+  expect(await readAll(store, completed, 0, 10)).toEqual(bytes.subarray(0, 10))
+  const open = () => openFiles().filter((file) => file.startsWith(root))
+  expect(open()).toEqual([fileOf(root, upload)])
+  await store.remove(completed)
+  await vi.waitFor(() => expect(open()).toEqual([]))
+  await expect(readAll(store, completed, 0, 10)).rejects.toThrow('ENOENT')
 })
 
 /** What this process has open. */

@@ -6,6 +6,7 @@ import { bytesOf, sha256 } from '../support/bytes.ts'
 import { download, patchAt, TUS } from '../support/client.ts'
 import { filesIn } from '../support/folder.ts'
 import { CHUNK, countedBy, createTus, untilHeld, useNodes, type Node, type Site } from '../support/nodes.ts'
+import { needsProc, openFilesOf } from '../support/proc.ts'
 import { eventually, slowRequest } from '../support/slow-request.ts'
 
 const storedFiles = (root: string) => filesIn(path.join(root, 'files'))
@@ -74,6 +75,21 @@ export function sharesUploads(site: Site): void {
     await sending
     for (const { call } of [a, b]) expect((await call('HEAD', upload, { headers: TUS })).status).toBe(404)
     expect(await storedFiles(root)).toHaveLength(0)
+  })
+
+  test('what one process has just read is gone for it once the other has deleted it, and its room is free soon', async (context) => {
+    needsProc(context)
+    const { a, b } = await useNodes(site)
+    const bytes = bytesOf(CHUNK)
+    const upload = await createTus(a, bytes.length)
+    expect((await a.call('PATCH', upload, { headers: patchAt(0), body: bytes })).status).toBe(204)
+    const read = () => a.call('GET', upload, { headers: { Range: 'bytes=0-9' } })
+    expect((await read()).status).toBe(206)
+    expect((await b.call('DELETE', upload, { headers: TUS })).status).toBe(204)
+    expect((await read()).status).toBe(404)
+    const holds = async () =>
+      (await openFilesOf(a.child.pid)).some((file) => file.includes(path.basename(upload)))
+    await eventually(async () => !(await holds()), 'the file is closed')
   })
 
   test('a length is declared at the other process', async () => {

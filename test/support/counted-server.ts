@@ -85,7 +85,7 @@ export async function useCountedServer(
     onWork: null,
     onRequest: () => {},
   })
-  const server = createServer(app)
+  const server = createServer(app.listener)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   onTestFinished(async () => {
