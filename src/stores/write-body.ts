@@ -44,8 +44,12 @@ async function takeBody(
     while (bytes < length) {
       const batch = await body.take(Math.min(BATCH_BYTES, length - bytes))
       if (!batch) break
-      bytes += await inTurn(turn, async () => writeAll(await openOnce(), batch, position + bytes))
-      if (digest) for (const piece of batch) digest.update(piece)
+      const writing = inTurn(turn, async () => writeAll(await openOnce(), batch, position + bytes))
+      const [written] = await Promise.all([
+        writing,
+        ...(digest ? batch.map((piece) => digest.update(piece)) : []),
+      ])
+      bytes += written
     }
     return { bytes, failure: null }
   } catch (error) {

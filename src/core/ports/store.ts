@@ -73,6 +73,7 @@ export interface Taken {
 }
 
 export interface Digest {
+  /** Takes the next bytes. Where it gives a promise, they must stay as they are until that resolves; it never rejects. */
   update(bytes: Uint8Array): unknown
 }
 
