@@ -33,6 +33,7 @@ export const TABLE: readonly Row[] = [
   { part: 'admission/', from: ['core/'],                                           npm: [ALL],        node: true },
   { part: 'ledger/',    from: ['core/', 'generated/'],                             npm: [ALL],        node: true },
   { part: 'stores/',    from: ['core/'],                                           npm: [ALL],        node: true },
+  { part: 'hashing/',   from: ['core/'],                                           npm: [],           node: true },
   { part: 'events/',    from: ['core/'],                                           npm: [ALL],        node: true },
   { part: 'observe/',   from: ['core/'],                                           npm: [ALL],        node: true },
   { part: 'http/',      from: ['core/', 'uploads/'],          types: [ALL],        npm: [ALL],        node: true },

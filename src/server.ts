@@ -10,6 +10,7 @@ import { createApp } from './app.ts'
 import type { Config } from './config/config.ts'
 import { unavailable } from './core/errors.ts'
 import { createExpiryClock } from './core/expiry-clock.ts'
+import { createHashing } from './hashing/hashing.ts'
 import { createAuthenticator } from './http/auth.ts'
 import { peerAddress } from './http/client-address.ts'
 import type { Exchange } from './http/exchange.ts'
@@ -112,6 +113,7 @@ async function build(
     store: ports.store,
     locker: ports.locker,
     meter: metrics.meter,
+    openHash: createHashing(),
     now: () => new Date(),
     expiryNow: createExpiryClock(
       { wallMs: () => Date.now(), steadyMs: () => performance.now() },

@@ -45,6 +45,11 @@ import { Prisma } from '../generated/sqlite/client.ts' // planted
 import type { Config } from '../config/config.ts' // planted
 const { env } = process // planted
 `,
+  'src/hashing/planted.ts': `
+import { Worker } from 'node:worker_threads'
+import type { OpenHash } from '../core/ports/hash.ts'
+import { createLocalStore } from '../stores/local.ts' // planted
+`,
   'src/events/planted.ts': `
 import type { Deliveries } from '../core/events.ts'
 import { createDeliveries } from '../ledger/deliveries.ts' // planted

@@ -75,7 +75,8 @@ export interface RingBuffers {
 }
 
 /**
- * Keeps what was used for the next one: a fresh buffer costs a page fault for every 4 KiB of it.
+ * Keeps what was used for the next one: a fresh buffer costs a page fault for every 4 KiB of it. Their memory
+ * is shared with the thread that hashes.
  * @param kinds in the order in which they are taken
  */
 export function createRingBuffers(kinds = USUAL_KINDS): RingBuffers {
@@ -90,7 +91,7 @@ export function createRingBuffers(kinds = USUAL_KINDS): RingBuffers {
       const pool = pools.find(({ left }) => left > 0)
       if (!pool) return null
       pool.left -= 1
-      return pool.free.pop() ?? Buffer.allocUnsafeSlow(pool.bytes)
+      return pool.free.pop() ?? Buffer.from(new SharedArrayBuffer(pool.bytes))
     },
     give(buffer) {
       const pool = poolOf(buffer)

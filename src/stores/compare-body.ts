@@ -18,11 +18,12 @@ export async function compareBody(
       const batch = await body.take(Math.min(BATCH_BYTES, length - bytes))
       if (!batch) break
       for (const piece of batch) {
-        digest?.update(piece)
+        const hashed = digest?.update(piece)
         if (stored.length < piece.length) stored = Buffer.allocUnsafe(piece.length)
         const { bytesRead } = await file.read(stored, 0, piece.length, position + bytes)
         same &&= stored.subarray(0, bytesRead).equals(piece)
         bytes += piece.length
+        await hashed
       }
     }
     return { bytes, same, failure: null }

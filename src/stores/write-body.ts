@@ -62,8 +62,12 @@ async function takeBody({ position, length, body, turn, digest }: Write, put: Pu
     while (bytes < length) {
       const batch = await body.take(Math.min(BATCH_BYTES, length - bytes))
       if (!batch) break
-      bytes += await inTurn(turn, () => put(batch, position + bytes))
-      if (digest) for (const piece of batch) digest.update(piece)
+      const writing = inTurn(turn, () => put(batch, position + bytes))
+      const [written] = await Promise.all([
+        writing,
+        ...(digest ? batch.map((piece) => digest.update(piece)) : []),
+      ])
+      bytes += written
     }
     return { bytes, failure: null }
   } catch (error) {

@@ -2,11 +2,11 @@ import { HttpError, locked } from '../core/errors.ts'
 import { cellAt } from '../core/geometry.ts'
 import type { Body, Turn } from '../core/ports/body.ts'
 import type { Hold } from '../core/ports/locker.ts'
-import type { Digest } from '../core/ports/store.ts'
 import { completesByItself, isOpen, type Upload } from '../core/upload.ts'
 import { commitCells } from './commit.ts'
 import { settled } from './complete.ts'
 import { assertUnbroken, holderOf, statusWhenFull, type WriteDeps } from './deps.ts'
+import { openDigests, type Digests } from './digests.ts'
 import { createLine } from './in-order.ts'
 import { reportLoss } from './loss.ts'
 import { planAppend } from './plan-append.ts'
@@ -26,10 +26,12 @@ export interface Append {
   checksum: Checksum | null
 }
 
-/** Sees every byte of a body, and judges at its end. */
-export interface Checksum extends Digest {
-  /** @throws {HttpError} checksum_mismatch 460, bad_request 400 */
-  verify(): void
+/** What a client says of all bytes of a body. */
+export interface Checksum {
+  /** those that it may turn out to have used */
+  algorithms: readonly string[]
+  /** Known at the body's end. @throws {HttpError} bad_request 400 */
+  announced(): { algorithm: string; digest: Uint8Array }
 }
 
 export interface Appended {
@@ -63,6 +65,12 @@ export const appendTo =
       await leaveAll(places)
     }
   }
+
+/** @throws {HttpError} checksum_mismatch 460, bad_request 400 */
+async function verify({ announced }: Checksum, digests: Digests): Promise<void> {
+  const { algorithm, digest } = announced()
+  if (Buffer.compare(await digests.of(algorithm), digest) !== 0) throw new HttpError('checksum_mismatch')
+}
 
 /**
  * Whose PATCH took over may have asked for the offset before what the silent one brought counted: their own
@@ -152,7 +160,8 @@ async function fill(
     failed: (error) => body.stop((failure = error as Error)),
     abandon: (filled) => discard([filled]),
   })
-  const takeNext = takeCell(deps, append, end, () => failure !== null)
+  const digests = checksum && openDigests(deps.openHash, checksum.algorithms, body.length)
+  const takeNext = takeCell(deps, append, digests, end, () => failure !== null)
 
   try {
     try {
@@ -169,9 +178,9 @@ async function fill(
       // What had come before counts, also where the next cell could not be taken.
       await line.end()
     }
-    if (checksum) {
+    if (checksum && digests) {
       await assertWhole(body)
-      checksum.verify()
+      await verify(checksum, digests)
     }
     judged = true
     // Where the last bytes were dropped, the ledger has yet to learn where the client is; and an upload
@@ -186,6 +195,8 @@ async function fill(
     if (!judged) discard(pending)
     deps.meter.chunkFailed(upload.dialect)
     throw error
+  } finally {
+    digests?.drop()
   }
   return { offset: position, upload }
 }

@@ -2,6 +2,7 @@ import type { Body, Turn } from '../core/ports/body.ts'
 import type { UploadLedger } from '../core/ports/ledger.ts'
 import type { Fence, Hold, Holder, Locker } from '../core/ports/locker.ts'
 import type { Meter } from '../core/ports/meter.ts'
+import type { OpenHash } from '../core/ports/hash.ts'
 import type { ChunkStore, Digest } from '../core/ports/store.ts'
 import { HttpError, locked } from '../core/errors.ts'
 import type { Status, Upload } from '../core/upload.ts'
@@ -12,6 +13,7 @@ export interface Deps {
   store: ChunkStore
   locker: Locker
   meter: Meter
+  openHash: OpenHash
   /** the clock */
   now: () => Date
   /** what expiry is judged by: never ahead of the clock */
@@ -96,7 +98,7 @@ export async function drop(body: Body, length: number, digest: Digest | null): P
     const batch = await body.take(length - dropped)
     if (!batch) break
     for (const piece of batch) {
-      digest?.update(piece)
+      await digest?.update(piece)
       dropped += piece.length
     }
   }

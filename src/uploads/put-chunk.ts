@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto'
 import { HttpError } from '../core/errors.ts'
 import { cellCount, cellRange } from '../core/geometry.ts'
 import type { Body, Turn } from '../core/ports/body.ts'
+import type { Hash } from '../core/ports/hash.ts'
 import type { CellCommit, Once } from '../core/ports/ledger.ts'
 import type { Hold } from '../core/ports/locker.ts'
 import { assertOpen, completesByItself, isExpired, type Upload } from '../core/upload.ts'
@@ -36,13 +36,16 @@ export const putChunk =
     const plan = done ? chunkLength : planChunk
     const length = plan(upload, index, body.length, deps.limits.maxUploadBytes, deps.expiryNow())
     const hold = await deps.locker.acquire(id, index, holderOf(body), true)
-    const chunk = { index, body, turn: turnUnder(turn, hold), sha256, length, hold, again: done !== null }
+    const hash = sha256.length > 0 ? deps.openHash('sha256', length) : null
+    const again = done !== null
+    const chunk = { index, body, turn: turnUnder(turn, hold), sha256, hash, length, hold, again }
     try {
       await storeChunk(deps, upload, chunk)
     } catch (error) {
       deps.meter.chunkFailed(upload.dialect)
       throw await reportLoss(deps, upload.id, error, [hold])
     } finally {
+      hash?.drop()
       await hold.release()
     }
     if (!done) await noteDone(deps, once)
@@ -90,6 +93,8 @@ function chunkLength(
 interface Chunk extends Omit<PutChunk, 'id' | 'once'> {
   length: number
   hold: Hold
+  /** of the body; null where nobody says what it should be */
+  hash: Hash | null
   /** whether it was stored before, and may only have to be compared */
   again: boolean
 }
@@ -97,7 +102,7 @@ interface Chunk extends Omit<PutChunk, 'id' | 'once'> {
 async function storeChunk(
   deps: WriteDeps,
   upload: Upload,
-  { index, body, turn, sha256, length, hold, again }: Chunk,
+  { index, body, turn, sha256, hash, length, hold, again }: Chunk,
 ): Promise<void> {
   const { ledger, store } = deps
   const [stored, now] = await Promise.all([ledger.cell(upload.id, index), ledger.get(upload.id)])
@@ -106,7 +111,6 @@ async function storeChunk(
   if (!again) assertOpen(now, deps.expiryNow())
   const committed = stored?.bytes ?? 0
   const position = cellRange(index, upload).start
-  const hash = sha256.length > 0 ? createHash('sha256') : undefined
   const write = { upload, stored, body, turn, ...(hash && { digest: hash }) }
 
   let kept: Partial<CellCommit> = {}
@@ -129,8 +133,9 @@ async function storeChunk(
     taken += bytes
     kept = rest
   }
-  const digest = hash?.digest('hex')
+  let digest: string | null = null
   try {
+    if (hash) digest = Buffer.from(await hash.digest()).toString('hex')
     await assertGood()
   } catch (error) {
     if (kept.ref !== undefined) store.discard?.(upload, [kept.ref])
@@ -139,7 +144,16 @@ async function storeChunk(
   if (committed === length) return
 
   await commitCells(deps)(upload, {
-    cells: [{ index, from: committed, to: length, whole: true, ...(digest && { sha256: digest }), ...kept }],
+    cells: [
+      {
+        index,
+        from: committed,
+        to: length,
+        whole: true,
+        ...(digest !== null && { sha256: digest }),
+        ...kept,
+      },
+    ],
     holds: [hold],
     superseded: stored?.ref ? [stored.ref] : [],
     fills: completesByItself(upload),

@@ -2,7 +2,7 @@ import { HttpError, locked } from '../core/errors.ts'
 import { cellAt, cellRange } from '../core/geometry.ts'
 import type { CellCommit } from '../core/ports/ledger.ts'
 import type { Hold } from '../core/ports/locker.ts'
-import type { Taken, Write } from '../core/ports/store.ts'
+import type { Digest, Taken, Write } from '../core/ports/store.ts'
 import type { Upload } from '../core/upload.ts'
 import type { Append } from './append.ts'
 import { drop, turnUnder, turnUnless, type WriteDeps } from './deps.ts'
@@ -30,6 +30,7 @@ export interface TakenCell {
 
 /**
  * Takes what a body brings of the cell at a position: drops what is committed, and has the rest written.
+ * @param digest sees every byte, also those that are dropped; null where nobody asks for one
  * @param end where in the file the body ends at the latest
  * @param failed whether a cell before it has failed: then no turn to write is given any more
  * @throws {HttpError} offset_mismatch 409
@@ -37,7 +38,8 @@ export interface TakenCell {
 export const takeCell =
   (
     { ledger, store }: Pick<WriteDeps, 'ledger' | 'store'>,
-    { body, turn, checksum }: Append,
+    { body, turn }: Append,
+    digest: Digest | null,
     end: number,
     failed: () => boolean,
   ) =>
@@ -48,7 +50,7 @@ export const takeCell =
     const storedEnd = range.start + (stored?.bytes ?? 0)
     if (position > storedEnd) throw new HttpError('offset_mismatch')
     const known = Math.min(storedEnd, end) - position
-    const dropped = await drop(body, known, checksum)
+    const dropped = await drop(body, known, digest)
     const from = position + dropped
     if (dropped < known || from === range.end || from === end) {
       const more = dropped === known && from < end
@@ -58,8 +60,8 @@ export const takeCell =
 
     const length = Math.min(range.end, end) - from
     // A body that is shorter than it said is broken, and under a checksum counts nothing then.
-    const digest = checksum ? { digest: checksum, allOrNothing: body.length !== null } : {}
-    const write = { upload, stored, position: from, length, body, turn: turnUnder(turn, hold), ...digest }
+    const judged = digest ? { digest, allOrNothing: body.length !== null } : {}
+    const write = { upload, stored, position: from, length, body, turn: turnUnder(turn, hold), ...judged }
     const { bytes: taken, written } = await take(write)
     const more = taken === length && from + taken < end
     const filled = written.then(({ bytes, failure, ...kept }): Filled => {

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readlinkSync } from 'node:fs'
 import {
   chmod,
@@ -318,14 +317,13 @@ test('a full disk is 507, tells the bytes that are in place, and takes the rest 
 
   const bytes = bytesOf(3 * MIB, 2)
   const upload = uploadOf(bytes.length, bytes.length)
-  const [turn, digest] = [turnOf(), createHash('sha256')]
-  const full = await store.writeAt(writeOf(upload, 0, bytes, { turn, digest }))
+  const turn = turnOf()
+  const full = await store.writeAt(writeOf(upload, 0, bytes, { turn }))
   expect(full.failure).toMatchObject({ name: 'HttpError', code: 'insufficient_storage', status: 507 })
   expect(full.bytes).toBeGreaterThan(0)
   expect(full.bytes).toBeLessThan(bytes.length)
   const arrived = bytes.subarray(0, full.bytes)
   expect(sha256(await readAll(store, upload, 0, full.bytes))).toBe(sha256(arrived))
-  expect(digest.digest('hex')).toBe(sha256(arrived))
   expect(turn.inside()).toBe(false)
 
   await store.remove(filler)

@@ -11,6 +11,7 @@ import { openDb, type Db } from '../../src/ledger/open.ts'
 import { createMetrics } from '../../src/observe/metrics.ts'
 import { createLocalStore } from '../../src/stores/local.ts'
 import type { Create } from '../../src/uploads/create.ts'
+import { openInlineHash } from '../../src/hashing/inline-hash.ts'
 import { createUploads, type Uploads } from '../../src/uploads/use-cases.ts'
 import { bodyOf, turnOf } from './body.ts'
 import { useFolder } from './folder.ts'
@@ -54,7 +55,7 @@ export async function useUploads(
   }
   const locker = lockerOf(db)
   const now = () => clock.now
-  const deps = { ledger, store, locker, meter, now, expiryNow: now, limits }
+  const deps = { ledger, store, locker, meter, openHash: openInlineHash, now, expiryNow: now, limits }
   return { uploads: createUploads(deps), deps, ledger, store, clock, root }
 }
 

@@ -52,7 +52,7 @@ export interface Write {
   stored: Cell | null
   body: Body
   turn: Turn
-  /** sees every byte in order, as it is written */
+  /** sees every byte in order, while it is written; so of a write that fails perhaps more than are in place */
   digest?: Digest
   /** Fewer than `length` bytes will never be committed: they need not be in place. */
   allOrNothing?: boolean
@@ -73,6 +73,7 @@ export interface Taken {
 }
 
 export interface Digest {
+  /** Takes the next bytes. Where it gives a promise, they must stay as they are until that resolves; it never rejects. */
   update(bytes: Uint8Array): unknown
 }
 

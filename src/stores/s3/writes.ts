@@ -138,7 +138,7 @@ async function gatherBody(
   let batch: Uint8Array[] | null = first
   while (batch) {
     await gathering.add(batch)
-    if (digest) for (const piece of batch) digest.update(piece)
+    if (digest) for (const piece of batch) await digest.update(piece)
     const left = end - gathering.bytes()
     batch = left > 0 ? await unlessPressed(body.take(Math.min(TAKE_BYTES, left)), share, layAside) : null
   }
@@ -194,7 +194,7 @@ export const compareAt: ChunkStore['compareAt'] = async ({ length, stored, body,
     if (!batch) break
     for (const piece of batch) {
       hash.update(piece)
-      digest?.update(piece)
+      await digest?.update(piece)
       bytes += piece.length
     }
   }
