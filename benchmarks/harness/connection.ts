@@ -93,6 +93,8 @@ export async function openConnection(port: number): Promise<Connection> {
       const text = `${method} ${path} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`
       return new Promise((resolve, reject) => {
         waiting = { resolve, reject }
+        // Closed while nobody waited: nobody would be told.
+        if (socket.destroyed) return fail(new Error('the server closed the connection'))
         socket.cork()
         socket.write(text, 'latin1')
         for (const piece of body) socket.write(piece)

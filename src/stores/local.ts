@@ -52,6 +52,8 @@ export function createLocalStore(folder: string, { durability }: LocalStoreOptio
       try {
         yield* reader.read(pathOf(id), range, status === 'COMPLETED')
       } catch (error) {
+        // The disk may be back under another handle only.
+        reader.forget(pathOf(id))
         throw await readingFailure(error, root)
       }
     },

@@ -45,9 +45,13 @@ export function createOpenFiles(keptMs = KEPT_MS, most = MOST_KEPT): OpenFiles {
     sweep = null
     const now = performance.now()
     for (const [path, file] of kept) if (file.untilMs <= now) drop(path, file)
-    if (kept.size > 0) sweepLater()
+    sweepLater()
   }
-  const sweepLater = (): void => void (sweep ??= setTimeout(dropOld, keptMs).unref())
+  /** When the oldest is due: no other is before it. */
+  const sweepLater = (): void => {
+    const [oldest] = kept.values()
+    if (oldest) sweep ??= setTimeout(dropOld, Math.ceil(oldest.untilMs - performance.now())).unref()
+  }
 
   const open = (path: string): Shared => {
     const file = {

@@ -52,6 +52,19 @@ test('a file that nobody reads is closed after a while, and one that is read onc
   await vi.waitFor(() => expect(opened(busy)).toBe(0))
 })
 
+test('a file that is opened a little later than another is not kept longer for it', async () => {
+  const [first, second] = [await useFile(), await useFile()]
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const files = createOpenFiles(1000)
+  await (await files.share(first)).release()
+  vi.advanceTimersByTime(50)
+  await (await files.share(second)).release()
+  vi.advanceTimersByTime(1001)
+  vi.useRealTimers()
+  await vi.waitFor(() => expect([opened(first), opened(second)]).toEqual([0, 0]))
+})
+
 test('a file that is read again and again is opened anew after a while, so that a removed one gives up its room', async () => {
   const file = await useFile()
   const files = createOpenFiles(20)
