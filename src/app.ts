@@ -215,7 +215,7 @@ export function createApp(app: App): { listener: RequestListener; express: Expre
   }
   const serveStraight =
     (path: string, does: (exchange: Exchange) => Promise<void>): Serve =>
-    (req, res, params) => {
+    async (req, res, params) => {
       const trace = traceOf(req, path)
       const exchange = openExchange(req, res, { route: path, params, trace }, app.onRequest)
       return work(exchange, trace, does, sendTusError)

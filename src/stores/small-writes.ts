@@ -13,6 +13,9 @@ const SLOW_MS = 20
 /** A thread that has had nothing to do for so long ends. */
 const IDLE_MS = 30_000
 
+/** Beside this file, built or not; one that can't be loaded does no harm. */
+const THREAD = new URL(import.meta.url.replace(/(\.\w+)$/, '-thread$1'))
+
 /** For the thread: where in the shared bytes the content of a file lies, and where in the file it belongs. */
 export interface SmallWrite {
   path: string
@@ -66,8 +69,9 @@ interface Running {
  *
  * The thread only ever helps: what it could not write, for whatever reason, is written by `otherwise`, which
  * also tells why it can't be. It runs while there are crowds.
+ * @param threadFile what the thread runs
  */
-export function createSmallWrites(root: StorageRoot): WriteSmall {
+export function createSmallWrites(root: StorageRoot, threadFile = THREAD): WriteSmall {
   const waiting: Waiting[] = []
   let active = 0
   let thread: Running | null = null
@@ -75,10 +79,19 @@ export function createSmallWrites(root: StorageRoot): WriteSmall {
   let batch: { writes: Waiting[]; sinceMs: number } | null = null
   let idle: NodeJS.Timeout | undefined
 
-  const start = (): Running => {
+  const start = (): Running | null => {
+    try {
+      return startThread()
+    } catch {
+      // No more threads may be had, say.
+      isBroken = true
+      return null
+    }
+  }
+  const startThread = (): Running => {
     const bytes = new SharedArrayBuffer(BATCH_BYTES)
     const workerData: ThreadData = { bytes, mark: root.mark }
-    const worker = new Worker(THREAD, { workerData })
+    const worker = new Worker(threadFile, { workerData })
     const started: Running = { worker, bytes: new Uint8Array(bytes), isReady: false }
     worker.unref()
     worker.once('online', () => {
@@ -150,6 +163,3 @@ export function createSmallWrites(root: StorageRoot): WriteSmall {
     }
   }
 }
-
-/** Beside this file, built or not; one that can't be loaded does no harm. */
-const THREAD = new URL(import.meta.url.replace(/(\.\w+)$/, '-thread$1'))

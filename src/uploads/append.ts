@@ -61,6 +61,11 @@ export const appendTo =
       const plan = planBehind(hold, () => planAppend(found, request, maxUploadBytes, deps.expiryNow()))
       const upload = plan.declares === null ? found : await declare(deps, found, plan.declares)
       return await fill(deps, upload, append, offset + plan.maxBytes, places)
+    } catch (error) {
+      // Whoever deleted it since it was created removed its bytes before these came.
+      if (append.created && error instanceof HttpError && error.code === 'not_found')
+        await deps.store.remove(append.created)
+      throw error
     } finally {
       await leaveAll(places)
     }

@@ -36,10 +36,11 @@ export const putChunk =
     const plan = done ? chunkLength : planChunk
     const length = plan(upload, index, body.length, deps.limits.maxUploadBytes, deps.expiryNow())
     const hold = await deps.locker.acquire(id, index, holderOf(body), true)
-    const hash = sha256.length > 0 ? deps.openHash('sha256', length) : null
     const again = done !== null
-    const chunk = { index, body, turn: turnUnder(turn, hold), sha256, hash, length, hold, again }
+    let hash: Hash | null = null
     try {
+      if (sha256.length > 0) hash = deps.openHash('sha256', length)
+      const chunk = { index, body, turn: turnUnder(turn, hold), sha256, hash, length, hold, again }
       await storeChunk(deps, upload, chunk)
     } catch (error) {
       deps.meter.chunkFailed(upload.dialect)

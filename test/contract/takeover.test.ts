@@ -6,6 +6,7 @@ import { createLocker } from '../../src/admission/locker.ts'
 import { HttpError } from '../../src/core/errors.ts'
 import { createLeases } from '../../src/ledger/leases.ts'
 import type { Db } from '../../src/ledger/open.ts'
+import { createUploads } from '../../src/uploads/use-cases.ts'
 import { bodyOf, turnOf } from '../support/body.ts'
 import { sha256 } from '../support/bytes.ts'
 import { filesIn, useFolder } from '../support/folder.ts'
@@ -182,4 +183,30 @@ test('a PATCH whose upload is deleted by another process, with its bytes, finds 
   await other.uploads.remove(id)
   gate.open()
   await expect(appending).rejects.toMatchObject({ status: 404 })
+})
+
+test('the first bytes of an upload that is deleted as soon as it is created leave no file', async () => {
+  const { uploads, ledger, root } = await useUploads()
+  const created = await ledger.get(await createUpload(uploads))
+  if (!created) throw new Error('it is not there')
+  await uploads.remove(created.id)
+  const first = { id: created.id, created, offset: 0, declaredSize: null, checksum: null }
+  const appending = uploads.append({ ...first, body: bodyOf(Buffer.from('hello')), turn: turnOf() })
+  await expect(appending).rejects.toMatchObject({ status: 404 })
+  await expect(fileOf(root, created.id)).rejects.toMatchObject({ code: 'ENOENT' })
+})
+
+test('a chunk whose hash can not be opened fails, and gives its place back', async () => {
+  const { deps, ...made } = await useUploads()
+  const id = await createUpload(made.uploads, { dialect: 'native' })
+  const unlucky = createUploads({
+    ...deps,
+    openHash: () => {
+      throw new Error('no hash')
+    },
+  })
+  const chunk = { id, index: 0, body: bodyOf(Buffer.from('0123456789')), turn: turnOf() }
+  await expect(unlucky.putChunk({ ...chunk, sha256: ['00'] })).rejects.toThrow('no hash')
+  await putChunk(made.uploads, id, 0, '0123456789')
+  expect((await made.uploads.get(id)).offset).toBe(10)
 })

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { expect, test, vi } from 'vitest'
 import { createHashing } from '../../src/hashing/hashing.ts'
@@ -20,12 +21,18 @@ const shared = (bytes: Uint8Array): Uint8Array => {
 const hex = (digest: Uint8Array) => Buffer.from(digest).toString('hex')
 
 /** One whose thread is there. */
-async function withThread() {
-  const openHash = createHashing({ cores: 2, file })
-  // What the event loop hashes is done with its bytes at once.
-  await vi.waitFor(() => expect(openHash('sha256', LARGE).update(new Uint8Array())).toBeInstanceOf(Promise), {
-    timeout: 15_000,
-  })
+async function withThread(idleMs?: number) {
+  const openHash = createHashing({ cores: 2, file, ...(idleMs !== undefined && { idleMs }) })
+  await vi.waitFor(
+    () => {
+      const hash = openHash('sha256', LARGE)
+      const updated = hash.update(new Uint8Array())
+      hash.drop()
+      // What the event loop hashes is done with its bytes at once.
+      expect(updated).toBeInstanceOf(Promise)
+    },
+    { timeout: 15_000, interval: 10 },
+  )
   return openHash
 }
 
@@ -112,12 +119,30 @@ test('a thread that ends fails what it was hashing, and the next bodies have ano
   await expect((await openThere()).digest()).rejects.toThrow('has ended')
 })
 
-test('a thread that can not be loaded leaves the hashing to the event loop', async () => {
-  const openHash = createHashing({ cores: 2, file: pathToFileURL('/no/such/file.mjs') })
+test('a hash whose client is silent for longer than a thread is idle keeps it, and one that comes while it ends has its digest', async () => {
+  const openHash = await withThread(60)
+  const silent = openHash('sha256', LARGE)
+  await silent.update(BYTES.subarray(0, MIB))
+  await sleep(300)
+  await silent.update(BYTES.subarray(MIB))
+  expect(hex(await silent.digest())).toBe(HASHED)
+  for (let afterMs = 55; afterMs < 68; afterMs++) {
+    await sleep(afterMs)
+    const hash = openHash('sha256', LARGE)
+    await hash.update(BYTES)
+    expect(hex(await hash.digest())).toBe(HASHED)
+  }
+})
+
+test.each([
+  ['loaded', pathToFileURL('/no/such/file.mjs')],
+  ['started', new URL('http://no-such-host/')],
+])('a thread that can not be %s leaves the hashing to the event loop', async (_what, broken) => {
+  const openHash = createHashing({ cores: 2, file: broken })
   for (let tries = 0; tries < 3; tries++) {
     const hash = openHash('sha256', LARGE)
     expect(hash.update(BYTES)).toBeUndefined()
     expect(hex(await hash.digest())).toBe(HASHED)
-    await new Promise((resolve) => setTimeout(resolve, 100))
+    await sleep(100)
   }
 })

@@ -75,8 +75,10 @@ test('one at a time is written in the ordinary way, and so is everything where t
   for (let i = 0; i < 50; i++) expect(await write(path.join(folder, 'a'), [bytesOf(7)], 0, otherwise)).toBe(7)
   expect(otherwise).toHaveBeenCalledTimes(50)
 
-  const sources = createSmallWrites(root)
-  for (let i = 0; i < 20; i++) expect(await crowd(sources, filesIn(folder))).toBe(FILES)
+  const unloaded = createSmallWrites(root)
+  const unstarted = createSmallWrites(root, new URL('http://no-such-host/'))
+  for (const broken of [unloaded, unstarted])
+    for (let i = 0; i < 20; i++) expect(await crowd(broken, filesIn(folder))).toBe(FILES)
 })
 
 test('in another folder than the one that was there at the start the thread makes nothing', async () => {
